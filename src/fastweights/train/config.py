@@ -1,0 +1,128 @@
+"""What a training run is: a frozen config, and the YAML presets that ship with the package. Torch-free.
+
+``steps`` says where a run stops; ``schedule_steps`` is the length of the learning-rate schedule and is kept in the
+checkpoint, so that a run of 10 steps resumed for 10 more equals one of 20.
+"""
+
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fastweights.errors import FastweightsError, NotFound
+from fastweights.hints import near_miss, validate
+from fastweights.models.tiny_lm_config import TinyLMConfig
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OptimConfig(_Config):
+    """Muon for matrices, AdamW for the rest, row-sparse Adagrad for hashed tables; ``lr`` are peaks of the schedule."""
+
+    lr: float = Field(0.02, gt=0, description="Muon, for the matrices of the backbone")
+    momentum: float = Field(0.95, ge=0, lt=1)
+    adam_lr: float = Field(0.003, gt=0, description="AdamW, for embedding, head, norms, gains and biases")
+    adam_betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.0, ge=0)
+    table_lr: float = Field(0.05, gt=0, description="sparse Adagrad, for hashed n-gram tables")
+    extra: dict[str, float] = Field(default_factory=dict, description="further figures of the optimisers")
+
+
+class TrainConfig(_Config):
+    """One training run. Tokens a step = ``batch_size * seq_len * accumulate``."""
+
+    description: str = ""
+    model: dict[str, Any] = Field(default_factory=dict, description="fields of TinyLMConfig, less vocab_size")
+    optim: OptimConfig = OptimConfig()
+
+    corpus: str | None = Field(None, description="file, folder or named corpus; none: training_data/, else tiny")
+    tokenizer: str = Field("byte", description="byte, bpe, or the path of a saved tokenizer.json")
+    bpe_vocab: int = Field(4096, ge=258, le=65536)
+    val_fraction: float = Field(0.1, gt=0, lt=1, description="held out: this last part of the corpus' bytes")
+    holdout: tuple[str, ...] = Field((), description="globs of held-out files of a folder; replaces val_fraction")
+
+    seq_len: int = Field(128, ge=1, le=65536, description="tokens between two cuts of the gradient")
+    batch_size: int = Field(16, ge=1, le=65536, description="contiguous streams that are read side by side")
+    accumulate: int = Field(1, ge=1, description="windows a step")
+    steps: int = Field(1000, ge=1, le=10_000_000)
+    schedule_steps: int | None = Field(None, ge=1, le=10_000_000, description="none: as steps")
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: int = Field(20, ge=0, description="steps of linear warm-up")
+    hold: float = Field(0.0, ge=0, le=1, description="part of the schedule after warm-up at the full rate")
+    final_lr: float = Field(0.0, ge=0, le=1, description="last learning rate, as a part of the peak")
+
+    clip: float | None = Field(1.0, gt=0, description="clip the global gradient norm; none: never")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast; weights and optimiser stay fp32")
+    ema: float | None = Field(None, gt=0, lt=1, description="keep an average of the weights, which is then the model")
+    threads: int | None = Field(None, ge=1, description="CPU threads; FASTWEIGHTS_THREADS goes before it")
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    log_every: int = Field(10, ge=1)
+    eval_every: int = Field(250, ge=1, description="steps between two looks at the held-out text")
+    eval_tokens: int = Field(16384, ge=1, description="held-out tokens a look reads; the last look reads them all")
+    save_every: int = Field(500, ge=1, description="steps between two checkpoints")
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "TrainConfig":
+        if "vocab_size" in self.model:
+            raise ValueError("model.vocab_size is the tokenizer's business; leave it out")
+        self.model_for(258)
+        if self.schedule_steps is not None and self.schedule_steps < self.warmup:
+            raise ValueError(f"schedule_steps={self.schedule_steps} is shorter than warmup={self.warmup}")
+        return self
+
+    def model_for(self, vocab_size: int) -> TinyLMConfig:
+        """The model's config with the tokenizer's vocabulary."""
+        return validate(TinyLMConfig, {**self.model, "vocab_size": vocab_size}, "model")
+
+    def lr_factor(self, step: int) -> float:
+        """Factor in [0, 1] on every peak rate for step ``step`` (0 is the first)."""
+        total = self.schedule_steps or self.steps
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        if self.schedule == "constant":
+            return 1.0
+        start = self.warmup + self.hold * (total - self.warmup)
+        part = min(max((step - start) / max(total - start, 1e-9), 0.0), 1.0)
+        shape = 1.0 - part if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * part))
+        return self.final_lr + (1.0 - self.final_lr) * shape
+
+
+def presets() -> dict[str, Path]:
+    """Name -> YAML file of every shipped training preset."""
+    folder = Path(str(resources.files("fastweights.presets")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_config(name_or_path: str, overrides: dict[str, Any] | None = None) -> TrainConfig:
+    """A preset by name, or a YAML file by path, with ``overrides`` (``None`` values are ignored; dots nest).
+
+    Raises ``NotFound`` for an unknown preset (names the near miss), ``FastweightsError`` for a bad file or key.
+    """
+    shipped = presets()
+    is_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
+    path = Path(name_or_path) if is_path else shipped.get(name_or_path)
+    if path is None or not path.is_file():
+        what = "config" if is_path else "preset"
+        raise NotFound(f"{what} '{name_or_path}' does not exist{near_miss(name_or_path, shipped)}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FastweightsError(f"config {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise FastweightsError(f"config {path}: a mapping is wanted, not {type(data).__name__}")
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    if "corpus" in given and given["corpus"] != data.get("corpus") and "holdout" not in given:
+        data.pop("holdout", None)  # names of another corpus' files
+    for key, value in given.items():
+        target = data
+        *parents, last = key.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    return validate(TrainConfig, data, f"config {path.name if is_path else name_or_path}")
