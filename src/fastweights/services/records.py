@@ -22,24 +22,26 @@ class Record(BaseModel):
 class SessionOptions(Record):
     """How a session learns. The same JSON is the body of ``POST /api/text/sessions`` and the flags of ``session new``."""
 
-    model: str | None = Field(None, pattern=ID_PATTERN, description="model id; none: the latest usable one, never a candidate")
+    model: str | None = Field(
+        default=None, pattern=ID_PATTERN, description="model id; none: the latest usable one, never a candidate"
+    )
     memory: Literal["linear", "low_rank"] = "linear"
-    rank: int = Field(16, ge=1, le=256, description="of the low_rank memory")
+    rank: int = Field(default=16, ge=1, le=256, description="of the low_rank memory")
     rule: Literal["sgd", "muon"] = "sgd"
-    lr: float = Field(0.1, gt=0, le=100)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    inner_steps: int = Field(1, ge=1, le=16, description="rule steps a chunk; one proposal, one guard decision")
-    chunk_tokens: int = Field(64, ge=1, le=4096)
+    lr: float = Field(default=0.1, gt=0, le=100)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    inner_steps: int = Field(default=1, ge=1, le=16, description="rule steps a chunk; one proposal, one guard decision")
+    chunk_tokens: int = Field(default=64, ge=1, le=4096)
     policy: Policy = Policy()
 
 
 class Sampling(Record):
     """How a reply is drawn."""
 
-    max_new_tokens: int = Field(128, ge=1, le=4096)
-    temperature: float = Field(0.8, ge=0, le=10, description="0 is greedy")
-    top_p: float = Field(0.95, gt=0, le=1)
-    seed: int = Field(0, ge=0, lt=2**63)
+    max_new_tokens: int = Field(default=128, ge=1, le=4096)
+    temperature: float = Field(default=0.8, ge=0, le=10, description="0 is greedy")
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     stop: list[str] = Field(default_factory=list, max_length=8)
 
 
@@ -124,13 +126,19 @@ class ModelInfo(Record):
 class TrainRequest(Record):
     """Body of ``POST /api/text/train``; the flags of ``fastweights train``."""
 
-    preset: str = Field("laptop", max_length=64)
-    corpus: str | None = Field(None, max_length=4096, description="folder, file or named corpus; none: training_data/, else tiny")
-    model_id: str | None = Field(None, pattern=ID_PATTERN)
-    tokenizer: str | None = Field(None, max_length=4096)
-    steps: int | None = Field(None, ge=1, le=10_000_000)
-    seed: int = Field(0, ge=0, lt=2**31)
-    resume: str | None = Field(None, pattern=ID_PATTERN, description="id of an interrupted or cancelled model: go on from its checkpoint")
+    preset: str = Field(default="laptop", max_length=64)
+    corpus: str | None = Field(
+        default=None, max_length=4096, description="folder, file or named corpus; none: training_data/, else tiny"
+    )
+    model_id: str | None = Field(default=None, pattern=ID_PATTERN)
+    tokenizer: str | None = Field(default=None, max_length=4096)
+    steps: int | None = Field(default=None, ge=1, le=10_000_000)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    resume: str | None = Field(
+        default=None,
+        pattern=ID_PATTERN,
+        description="id of an interrupted or cancelled model: go on from its checkpoint",
+    )
 
 
 class TrainPoint(Record):
@@ -161,8 +169,8 @@ class TrainJob(Record):
 
 
 class GenerateRequest(Record):
-    model_id: str | None = Field(None, pattern=ID_PATTERN)
-    prompt: str = Field("", max_length=65536)
+    model_id: str | None = Field(default=None, pattern=ID_PATTERN)
+    prompt: str = Field(default="", max_length=65536)
     sampling: Sampling = Sampling()
 
 

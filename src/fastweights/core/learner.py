@@ -1,0 +1,146 @@
+"""Learners: predict with the weights before, then propose what to write. Nothing here mutates a module.
+
+Shape suffixes: B sequences, T positions.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fastweights.core.rules import UpdateRule
+from fastweights.core.state import Chunk, Delta, FastState, Weights, add, subtract
+
+
+class InnerOutput(NamedTuple):
+    """What reading one chunk gave: the loss of each sequence (nats per token or MSE) and the carry after it."""
+
+    loss_B: Tensor
+    carry: Any
+
+
+class Proposal(NamedTuple):
+    """One chunk's write, not yet made.
+
+    ``after`` is the state if it is accepted; ``refused`` holds the very same ``weights`` and ``rule`` objects as
+    ``before``, with the carry advanced. ``output`` was computed under ``before``; ``grads`` is the gradient there.
+    """
+
+    before: FastState
+    delta: Delta
+    after: FastState
+    refused: FastState
+    output: InnerOutput
+    grads: Weights | None
+
+
+class Learner(Protocol):
+    """The one interface of everything whose weights learn while it reads."""
+
+    def init(self, batch: int = 1) -> FastState:
+        """The state of ``batch`` sequences that have read nothing."""
+        ...
+
+    def prepare(self, chunk: Chunk, carry: Any) -> Chunk:
+        """Run once what no fast weight touches; the chunk returned makes propose, score and grad skip it."""
+        ...
+
+    def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
+        """Predict under ``state.weights``, then propose a write (all inner steps together are one proposal)."""
+        ...
+
+    def score(self, state: FastState, chunk: Chunk) -> Tensor:
+        """``loss_B`` under ``state.weights`` without learning."""
+        ...
+
+    def grad(self, state: FastState, chunk: Chunk) -> Weights:
+        """Gradient of each sequence's loss with respect to its own fast weights: ``[B, ...]`` by name."""
+        ...
+
+
+class FastModel(Protocol):
+    """What a :class:`GradientLearner` needs of a model: a frozen part, and a part that the fast weights touch."""
+
+    def init_weights(self, batch: int) -> Weights: ...
+
+    def init_carry(self, batch: int) -> Any: ...
+
+    def encode(self, chunk: Chunk, carry: Any) -> Any:
+        """Everything that no fast weight touches, once a chunk; any pytree, without gradients."""
+        ...
+
+    def forward(self, weights: Weights, features: Any, chunk: Chunk, carry: Any) -> InnerOutput:
+        """Loss and next carry; differentiable in ``weights``; each sequence depends on its own slice only."""
+        ...
+
+
+_FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class GradientLearner:
+    """Fast weights that follow the gradient of their model's inner loss, by an :class:`UpdateRule`.
+
+    ``inner_steps`` rule steps a chunk make one proposal; their sum is its delta.
+    """
+
+    model: FastModel
+    rule: UpdateRule
+    inner_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.inner_steps < 1:
+            raise ValueError(f"inner_steps is {self.inner_steps}; at least 1")
+
+    def init(self, batch: int = 1) -> FastState:
+        weights = self.model.init_weights(batch)
+        return FastState(weights, self.rule.init(weights), self.model.init_carry(batch))
+
+    def prepare(self, chunk: Chunk, carry: Any) -> Chunk:
+        if _FEATURES in chunk.inputs:
+            return chunk
+        with torch.no_grad():
+            features = self.model.encode(chunk, carry)
+        return chunk._replace(inputs={**chunk.inputs, _FEATURES: features})
+
+    def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
+        chunk = self.prepare(chunk, state.carry)
+        first: InnerOutput | None = None
+        first_grads: Weights = {}
+        weights, rule, delta = state.weights, state.rule, {}
+        for _ in range(self.inner_steps):
+            output, grads = self._forward_and_grad(weights, chunk, state.carry, create_graph)
+            if first is None:
+                first, first_grads = output, grads
+            with torch.set_grad_enabled(create_graph):
+                delta, rule = self.rule.delta(grads, rule, weights)
+                weights = add(weights, delta)
+        assert first is not None
+        total = subtract(weights, state.weights) if self.inner_steps > 1 else delta
+        after = FastState(weights, rule, first.carry, state.step + 1)
+        return Proposal(state, total, after, replace(state, carry=first.carry), first, first_grads)
+
+    def score(self, state: FastState, chunk: Chunk) -> Tensor:
+        chunk = self.prepare(chunk, state.carry)
+        with torch.no_grad():
+            return self.model.forward(state.weights, chunk.inputs[_FEATURES], chunk, state.carry).loss_B
+
+    def grad(self, state: FastState, chunk: Chunk) -> Weights:
+        return self._forward_and_grad(state.weights, self.prepare(chunk, state.carry), state.carry, False)[1]
+
+    def _forward_and_grad(
+        self, weights: Weights, chunk: Chunk, carry: Any, create_graph: bool
+    ) -> tuple[InnerOutput, Weights]:
+        with torch.enable_grad():
+            if create_graph:
+                live = {k: w if w.requires_grad else w.detach().requires_grad_(True) for k, w in weights.items()}
+            else:
+                live = {k: w.detach().requires_grad_(True) for k, w in weights.items()}
+            output = self.model.forward(live, chunk.inputs[_FEATURES], chunk, carry)
+            grads = torch.autograd.grad(
+                output.loss_B.sum(), list(live.values()), create_graph=create_graph, materialize_grads=True
+            )
+        if not create_graph:
+            output = InnerOutput(output.loss_B.detach(), output.carry)
+        return output, dict(zip(live, grads, strict=True))

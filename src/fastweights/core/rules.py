@@ -1,0 +1,106 @@
+"""Update rules: pure, twice differentiable functions from gradients to a change of the fast weights.
+
+Shape suffixes: B sequences, M x N one sequence's matrix. All state is fp32 or the dtype of the weights, whichever is
+wider. ``lr`` may be a number, a tensor (learned) or a mapping with one entry a weight (learned, per tensor).
+
+The convention for ``lr``: SGD writes ``-lr * direction``; Muon writes ``-lr * sqrt(max(1, M / N)) * orthogonal``, the
+scale of K. Jordan's original Muon (2024), so a full-rank square update has spectral norm ``lr`` whatever the gradient.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fastweights.core.muon import orthogonalize
+from fastweights.core.state import Delta, RuleState, Weights
+
+LearningRate = float | Tensor | Mapping[str, Tensor]
+
+
+class UpdateRule(Protocol):
+    """Pure: the same arguments give the same result, and no argument is changed."""
+
+    def init(self, weights: Weights) -> RuleState:
+        """The state before the first step."""
+        ...
+
+    def delta(self, grads: Weights, rule: RuleState, weights: Weights) -> tuple[Delta, RuleState]:
+        """The change to add to ``weights``, and the state after this step. Differentiable in every tensor argument."""
+        ...
+
+
+def _lr(lr: LearningRate, name: str) -> float | Tensor:
+    return lr[name] if isinstance(lr, Mapping) else lr
+
+
+def _momentum(
+    grads: Weights, rule: RuleState, momentum: float, nesterov: bool
+) -> tuple[Mapping[str, Tensor], RuleState]:
+    """Heavy-ball ``m' = momentum * m + g`` (as ``torch.optim.SGD``); direction ``g + momentum * m'`` with Nesterov."""
+    if momentum == 0:
+        return grads, rule
+    buffers = {name: momentum * rule["momentum"][name] + g for name, g in grads.items()}
+    if not nesterov:
+        return buffers, {"momentum": buffers}
+    return {name: g + momentum * buffers[name] for name, g in grads.items()}, {"momentum": buffers}
+
+
+def _check(momentum: float, nesterov: bool) -> None:
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}; it must lie in [0, 1)")
+    if nesterov and momentum == 0:
+        raise ValueError("nesterov needs momentum > 0")
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent, with optional (Nesterov) momentum."""
+
+    lr: LearningRate = 0.1
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.momentum, self.nesterov)
+
+    def init(self, weights: Weights) -> RuleState:
+        return {"momentum": {name: torch.zeros_like(w) for name, w in weights.items()}} if self.momentum else {}
+
+    def delta(self, grads: Weights, rule: RuleState, weights: Weights) -> tuple[Delta, RuleState]:
+        direction, rule = _momentum(grads, rule, self.momentum, self.nesterov)
+        return {name: -_lr(self.lr, name) * d for name, d in direction.items()}, rule
+
+
+@dataclass(frozen=True)
+class Muon:
+    """Momentum, then the nearest (semi-)orthogonal matrix by Newton-Schulz (K. Jordan, 2024).
+
+    What is not a matrix: a vector ``[B, N]`` is treated as a 1 x N matrix (its direction becomes a unit vector), a
+    tensor of more dimensions as ``M x (rest)``; a scalar a sequence ``[B]`` becomes its sign.
+    """
+
+    lr: LearningRate = 0.03
+    momentum: float = 0.95
+    nesterov: bool = True
+    ns_steps: int = 5
+
+    def __post_init__(self) -> None:
+        _check(self.momentum, self.nesterov)
+        if self.ns_steps < 1:
+            raise ValueError(f"ns_steps is {self.ns_steps}; at least 1")
+
+    def init(self, weights: Weights) -> RuleState:
+        return {"momentum": {name: torch.zeros_like(w) for name, w in weights.items()}} if self.momentum else {}
+
+    def delta(self, grads: Weights, rule: RuleState, weights: Weights) -> tuple[Delta, RuleState]:
+        direction, rule = _momentum(grads, rule, self.momentum, self.nesterov)
+        return {name: -_lr(self.lr, name) * self._orthogonal(d) for name, d in direction.items()}, rule
+
+    def _orthogonal(self, direction: Tensor) -> Tensor:
+        batch = direction.shape[0]
+        matrix_BMN = direction.flatten(2) if direction.dim() >= 3 else direction.reshape(batch, 1, -1)
+        rows, cols = matrix_BMN.shape[1:]
+        return (max(1.0, rows / cols) ** 0.5 * orthogonalize(matrix_BMN, self.ns_steps)).reshape(direction.shape)

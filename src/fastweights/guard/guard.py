@@ -1,0 +1,218 @@
+"""The transaction: the one door through which a fast weight changes outside of training.
+
+input checks -> proposal -> proposal checks -> projection -> candidate checks -> commit, or go on with what was.
+A refusal sets the decision; it never skips a measurement.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from fastweights.core.learner import Learner, Proposal
+from fastweights.core.numerics import finite_or_none
+from fastweights.core.state import Chunk, FastState, is_finite, norm_B
+from fastweights.guard.canaries import Canaries, largest_rise
+from fastweights.guard.checks import CanaryAudit, DriftBudget, Finite
+from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
+from fastweights.guard.evidence import Check, Evidence, Stage, Verdict
+from fastweights.guard.policy import Policy
+from fastweights.guard.spfw import SPFW
+from fastweights.guard.state import GuardState, Session
+
+_PREVIEW_CHARACTERS = 80
+
+
+class Outcome(NamedTuple):
+    """What one chunk did: the session after it, its record, and whether the write was made."""
+
+    session: Session
+    event: Event
+    committed: bool
+
+
+class Guard:
+    """Judges every write of one session (B = 1) under a policy.
+
+    ``canaries`` may be None where a learner has none (then audit, drift and SPFW have nothing to say); ``checks`` adds
+    checks of the learner's own kind, e.g. a text gate or a bound on a physical state.
+    """
+
+    def __init__(self, policy: Policy, canaries: Canaries | None = None, checks: Sequence[Check] = ()) -> None:
+        self.policy = policy
+        self.canaries = canaries
+        self.checks: tuple[Check, ...] = (
+            *checks,
+            Finite("proposal"),
+            Finite("candidate"),
+            CanaryAudit(policy.audit),
+            DriftBudget(policy.drift),
+        )
+        self.projector = SPFW(policy.spfw)
+
+    def begin(self, learner: Learner, fast: FastState) -> Session:
+        """A root session: the canary losses of ``fast`` become the origin that drift is measured from."""
+        losses = self._canary_losses(learner, fast)
+        return Session(fast, GuardState(origin=losses, current=losses))
+
+    def step(self, learner: Learner, session: Session, chunk: Chunk) -> Outcome:
+        """Read one chunk (B = 1): measure, judge, and commit or refuse its write. Exactly one event a call."""
+        if chunk.targets_BT.shape[0] != 1:
+            raise ValueError(f"Guard.step reads one sequence, the chunk has {chunk.targets_BT.shape[0]}")
+        before = self._losses_now(learner, session)
+        chunk = learner.prepare(chunk, session.fast.carry)
+        verdicts: list[tuple[Check, Verdict]] = []
+        evidence = Evidence(chunk, session.guard)
+        self._judge("input", evidence, verdicts)
+
+        proposal = learner.propose(session.fast, chunk)
+        attempted_norm = float(norm_B(proposal.delta))
+        evidence = replace(
+            evidence,
+            proposal=proposal,
+            loss=float(proposal.output.loss_B),
+            grad_norm=None if proposal.grads is None else float(norm_B(proposal.grads)),
+            attempted_norm=attempted_norm,
+            before=before,
+        )
+        self._judge("proposal", evidence, verdicts)
+        blocked = _refusals(verdicts)
+
+        proposal, projected_fraction = self._project(learner, proposal, attempted_norm)
+        after = self._canary_losses(learner, proposal.after)
+        evidence = replace(evidence, proposal=proposal, after=after)
+        self._judge("candidate", evidence, verdicts)
+        refusals = _refusals(verdicts)
+
+        decision: Decision = "blocked" if blocked else "rolled_back" if refusals else "committed"
+        fast = proposal.after if decision == "committed" else _refused(proposal)
+        guard = self._advance(session.guard, chunk, before, after, decision)
+        event = self._event(session, evidence, verdicts, decision, refusals, guard).model_copy(
+            update={
+                "loss_after": finite_or_none(float(learner.score(replace(fast, carry=session.fast.carry), chunk))),
+                "update_norm": float(norm_B(proposal.delta)) if decision == "committed" else 0.0,
+                "projected_fraction": projected_fraction,
+                "step": fast.step,
+            }
+        )
+        return Outcome(Session(fast, guard), event, decision == "committed")
+
+    # ------------------------------------------------------------------ measurements
+
+    def _canary_losses(self, learner: Learner, fast: FastState) -> dict[str, float]:
+        return {} if self.canaries is None else self.canaries.losses(learner, fast.weights)
+
+    def _losses_now(self, learner: Learner, session: Session) -> Mapping[str, float]:
+        """The loss after one commit is the loss before the next; measured again only if the canaries have changed."""
+        names = () if self.canaries is None else self.canaries.names
+        if tuple(session.guard.current) == names:
+            return session.guard.current
+        return self._canary_losses(learner, session.fast)
+
+    def _project(self, learner: Learner, proposal: Proposal, attempted_norm: float) -> tuple[Proposal, float | None]:
+        """SPFW: the projected proposal (where enforced) and the share of the update's norm that it takes away."""
+        if self.projector.mode == "off" or self.canaries is None or not is_finite(proposal.delta):
+            return proposal, None
+        grads = self.canaries.gradients(learner, proposal.before.weights)
+        if not is_finite(grads):
+            return proposal, None
+        projected = self.projector(proposal, grads)
+        removed = {name: d - projected.delta[name] for name, d in proposal.delta.items()}
+        fraction = float(norm_B(removed)) / attempted_norm if attempted_norm > 0 else 0.0
+        return (projected if self.projector.mode == "enforce" else proposal), fraction
+
+    def _judge(self, stage: Stage, evidence: Evidence, verdicts: list[tuple[Check, Verdict]]) -> None:
+        for check in self.checks:
+            if check.stage == stage and check.mode != "off":
+                verdicts.append((check, check(evidence)))
+
+    def _advance(
+        self,
+        guard: GuardState,
+        chunk: Chunk,
+        before: Mapping[str, float],
+        after: Mapping[str, float],
+        decision: Decision,
+    ) -> GuardState:
+        origin = {**before, **guard.origin}
+        advanced = replace(
+            guard,
+            origin={name: origin[name] for name in before},
+            current=before,
+            chunks=guard.chunks + 1,
+            tokens=guard.tokens + int(chunk.mask_BT.sum()),
+        )
+        if decision != "committed":
+            return advanced
+        delta = largest_rise(after, before)
+        deltas = guard.deltas if delta is None else (*guard.deltas, delta)[-self.policy.audit.window :]
+        return replace(advanced, current=after, deltas=deltas)
+
+    # ------------------------------------------------------------------ the record
+
+    def _event(
+        self,
+        session: Session,
+        evidence: Evidence,
+        verdicts: list[tuple[Check, Verdict]],
+        decision: Decision,
+        refusals: list[str],
+        guard: GuardState,
+    ) -> Event:
+        before, after = evidence.before, evidence.after
+        audit = next((v for check, v in verdicts if check.name == CanaryAudit.name), None)
+        return Event(
+            chunk_index=session.guard.chunks,
+            token_start=session.guard.tokens,
+            token_end=guard.tokens,
+            chunk_preview=(evidence.chunk.text or "")[:_PREVIEW_CHARACTERS],
+            decision=decision,
+            reasons=refusals,
+            loss=finite_or_none(evidence.loss),
+            loss_after=None,
+            grad_norm=finite_or_none(evidence.grad_norm),
+            attempted_update_norm=finite_or_none(evidence.attempted_norm),
+            update_norm=0.0,
+            projected_fraction=None,
+            canaries=[
+                CanaryFigures(
+                    name=name,
+                    before=finite_or_none(before[name]),
+                    after=finite_or_none(after[name]),
+                    delta=finite_or_none(after[name] - before[name]),
+                    drift=finite_or_none(after[name] - guard.origin[name]),
+                )
+                for name in after
+            ],
+            canary_delta=finite_or_none(largest_rise(after, before)),
+            canary_delta_z=None if audit is None else audit.numbers.get("z"),
+            drift=finite_or_none(largest_rise(guard.current, guard.origin)),
+            checks=[
+                CheckResult(
+                    check=check.name,
+                    stage=check.stage,
+                    mode="observe" if check.mode == "observe" else "enforce",
+                    ok=verdict.ok,
+                    reasons=list(verdict.reasons),
+                    numbers={k: finite_or_none(v) for k, v in verdict.numbers.items()},
+                )
+                for check, verdict in verdicts
+            ],
+            step=session.fast.step,
+        )
+
+
+def _refusals(verdicts: Sequence[tuple[Check, Verdict]]) -> list[str]:
+    return [
+        reason
+        for check, verdict in verdicts
+        if check.mode == "enforce" and not verdict.ok
+        for reason in (verdict.reasons or (f"{check.name} failed",))
+    ]
+
+
+def _refused(proposal: Proposal) -> FastState:
+    """The state that goes on after a refusal; a carry that is not finite does not get out of the chunk either."""
+    with torch.no_grad():
+        return proposal.refused if is_finite(proposal.refused.carry) else proposal.before
