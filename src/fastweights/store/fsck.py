@@ -1,0 +1,332 @@
+"""Checks every file of a store against what vouches for it; repairs what can be derived again. Torch-free."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from fastweights.errors import Conflict, FastweightsError, NotFound
+from fastweights.store import atomic, tensors, views
+from fastweights.store.index import INDEX, folder_ids
+from fastweights.store.locks import Locks, process_alive, read_holder
+from fastweights.store.models import CHECKPOINT, MANIFEST, Models
+from fastweights.store.objects import sha256
+from fastweights.store.root import MODELS, OBJECTS, Store
+from fastweights.store.sessions import FOLDERS, LOCK, META, Sessions
+
+Level = Literal["error", "warning", "note"]
+GRACE_SECONDS = 3600.0
+"""Unreferenced objects younger than this may belong to a commit under way; garbage collection leaves them."""
+
+
+@dataclass
+class Finding:
+    """``error``: data is damaged or missing. ``warning``: something derived is wrong; ``--repair`` mends it. ``note``:
+    harmless leftovers of a crash or of ``reset --to``. ``path`` is relative to the root."""
+
+    level: Level
+    path: str
+    problem: str
+    repaired: bool = False
+
+
+@dataclass
+class Report:
+    root: str
+    findings: list[Finding] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=lambda: {"objects": 0, "sessions": 0, "models": 0})
+    collected: int = 0
+    collected_bytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """No error and no warning is left."""
+        return all(f.repaired or f.level == "note" for f in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ok": self.ok}
+
+
+def fsck(store: Store, *, repair: bool = False, gc: bool = False, grace_s: float = GRACE_SECONDS) -> Report:
+    """Checks; with ``repair`` mends what it can, with ``gc`` deletes unreferenced objects older than ``grace_s``."""
+    report = Report(root=str(store.root))
+    if store.root.is_dir():
+        _Checker(store, report, repair).run(gc, grace_s)
+    return report
+
+
+class _Checker:
+    def __init__(self, store: Store, report: Report, repair: bool) -> None:
+        self.store, self.report, self.repair = store, report, repair
+        self.damaged: set[str] = set()  # objects
+        self.used: set[str] = set()
+        self.unknown_use = False  # a head could not be read: its objects look unused
+        self.locks = Locks()
+
+    def run(self, gc: bool, grace_s: float) -> None:
+        self._tree()
+        self._objects()
+        for kind, folder in FOLDERS.items():
+            self._index(folder)
+            sessions = Sessions(self.store, kind)
+            for name in folder_ids(self.store, folder):
+                self._guarded(f"{folder}/{name}", lambda name=name, sessions=sessions: self._session(sessions, name))
+        self._index(MODELS)
+        for name in folder_ids(self.store, MODELS):
+            self._guarded(f"{MODELS}/{name}", lambda name=name: self._model(name))
+        self._orphans(gc, grace_s)
+
+    # ------------------------------------------------------------ helpers
+
+    def _found(self, level: Level, path: Path | str, problem: str, mend: Callable[[], object] | None = None) -> None:
+        where = str(path.relative_to(self.store.root)) if isinstance(path, Path) else path
+        finding = Finding(level, where, problem.replace(str(self.store.root) + os.sep, ""))
+        if self.repair and mend is not None:
+            try:
+                mend()
+                finding.repaired = True
+            except (FastweightsError, OSError) as error:
+                finding.problem += f"; not repaired: {error}"
+        self.report.findings.append(finding)
+
+    def _guarded(self, where: str, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except (FastweightsError, OSError) as error:
+            self._found("error", where, str(error))
+
+    # ------------------------------------------------------------ the checks
+
+    def _tree(self) -> None:
+        """Symbolic links anywhere; temporary files and folders of processes that are gone."""
+        for folder, names, files in os.walk(self.store.root, followlinks=False):
+            for name in [*names, *files]:
+                path = Path(folder, name)
+                if path.is_symlink():
+                    self._found("error", path, "symbolic link: a store follows none; replace it by the real file")
+                elif name.startswith(atomic.TMP) and not _writer_alive(name):
+                    mend = (lambda p=path: shutil.rmtree(p)) if path.is_dir() else path.unlink
+                    self._found("note", path, "left behind by a write that was cut off", mend)
+
+    def _objects(self) -> None:
+        objects = Sessions(self.store).objects
+        for sha in objects:
+            self.report.checked["objects"] += 1
+            try:
+                objects.get(sha)
+            except FastweightsError:
+                self.damaged.add(sha)
+
+    def _index(self, folder: str) -> None:
+        path = self.store.path(folder, INDEX)
+        if path.exists():
+            try:
+                atomic.read_json(path)
+            except FastweightsError as error:
+                self._found("warning", path, str(error), path.unlink)
+
+    def _session(self, sessions: Sessions, name: str) -> None:
+        self.report.checked["sessions"] += 1
+        folder, lock = sessions.path(name), sessions.path(name, LOCK)
+        if not sessions.path(name, META).exists():
+            self.report.checked["sessions"] -= 1
+            if not self._busy(lock):
+                self._found("note", folder, "no meta.json: creating it was cut off", lambda: shutil.rmtree(folder))
+            return
+        self._stale_lock(lock)
+        try:
+            meta = sessions.meta(name)
+        except FastweightsError:
+            self.unknown_use = True
+            raise
+        whole = True
+        for start in dict.fromkeys([meta.head, *meta.tags.values()]):
+            whole &= self._chain(sessions, name, start, meta.root)
+        if not whole or self._busy(lock):
+            return
+        head = sessions.read(meta.head)
+        if meta.turns != head.turn or meta.state_bytes != sessions.objects.size(head.state):
+            self._found(
+                "warning",
+                folder / META,
+                f"says {meta.turns} turns, its head says {head.turn}",
+                lambda: sessions.rebuild_views(name),
+            )
+        wanted = views.state_views(sessions.state(head)) | views.jsonl_bytes([*sessions.history(head.id)][::-1])
+        wrong = [file for file, data in wanted.items() if _bytes(sessions.path(name, file)) != data]
+        if wrong or meta.views is None:
+            what = ", ".join(wrong) or "views"
+            self._found(
+                "warning", folder, f"{what} disagree with the head {head.id[:12]}", lambda: sessions.rebuild_views(name)
+            )
+
+    def _chain(self, sessions: Sessions, name: str, start: str, root: str) -> bool:
+        """Whether every commit from ``start`` to the root, and every state, is whole; marks them as used."""
+        newest_whole: str | None = None
+        bad: list[str] = []
+        last = start
+        try:
+            for commit in sessions.history(start):
+                last = commit.id
+                state_ok = commit.state not in self.damaged and sessions.objects.has(commit.state)
+                if not state_ok:
+                    bad.append(
+                        f"state {commit.state[:12]} of turn {commit.turn} ({commit.id[:12]}) is missing or damaged"
+                    )
+                elif newest_whole is None:
+                    newest_whole = commit.id
+                self.used |= {commit.id, commit.state}
+            if last != root:
+                bad.append(f"the history ends at {last[:12]}, not at the initial commit {root[:12]}")
+        except FastweightsError as error:
+            self.unknown_use = True
+            bad.append(str(error))
+        for problem in bad:
+            hint = f"; newest whole commit: {newest_whole}" if newest_whole else ""
+            self._found("error", f"{sessions.folder}/{name}", problem + hint)
+        return not bad
+
+    def _model(self, name: str) -> None:
+        folder = self.store.path(MODELS, name)
+        lock = self.store.path(MODELS, name, "model.lock")
+        if not self.store.path(MODELS, name, MANIFEST).exists():
+            if not self._busy(lock) and not (folder / "ckpt").exists() and not (folder / "job.json").exists():
+                self._found("note", folder, "no manifest.json: creating it was cut off", lambda: shutil.rmtree(folder))
+            return
+        self.report.checked["models"] += 1
+        self._stale_lock(lock)
+        models = Models(self.store)
+        manifest = models.get(name)
+        for file in ("config.json", "tokenizer.json"):
+            if (folder / file).exists() or manifest["status"] in ("ready", "sleep_candidate"):
+                self._guarded(f"{MODELS}/{name}", lambda file=file: atomic.read_json(folder / file))
+        for file in sorted(folder.glob("*.jsonl")):
+            self._jsonl(file)
+        wanted = manifest.get("checkpoint_sha256")
+        if (folder / CHECKPOINT).exists() or manifest["status"] in ("ready", "sleep_candidate"):
+            self._guarded(f"{MODELS}/{name}", lambda: _check_tensors(folder / CHECKPOINT, wanted))
+        for sidecar in sorted((folder / "ckpt").glob("*.json")):
+            expected = atomic.read_json(sidecar).get("sha256")
+            self._guarded(
+                f"{MODELS}/{name}", lambda s=sidecar, e=expected: _check_tensors(s.with_suffix(".safetensors"), e)
+            )
+        self._job(models, folder, manifest)
+
+    def _jsonl(self, path: Path) -> None:
+        data = atomic.read_bytes(path)
+        if data and not data.endswith(b"\n"):
+            self._found(
+                "warning",
+                path,
+                "its last line is torn (a write was cut off)",
+                lambda: atomic.append_jsonl(path, []) and None,
+            )
+        for number, line in enumerate(data.split(b"\n")[:-1], 1):
+            try:
+                orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                self._found("error", path, f"line {number} is not JSON: {error}")
+                break
+
+    def _job(self, models: Models, folder: Path, manifest: dict[str, Any]) -> None:
+        """A training process that is gone without having said how it ended."""
+        if manifest["status"] != "training" or not (folder / "job.json").exists():
+            return
+        job = atomic.read_json(folder / "job.json")
+        if not process_alive(job.get("pid"), job.get("create_time")):
+            mend = lambda: models.update(manifest["id"], status="interrupted")  # noqa: E731
+            self._found(
+                "warning",
+                folder / "job.json",
+                f"training process {job.get('pid')} is gone: interrupted, can be resumed",
+                mend,
+            )
+
+    def _busy(self, lock: Path) -> bool:
+        if not lock.exists():
+            return False
+        try:
+            with self.locks.hold(lock, "", "fsck"):
+                return False
+        except Conflict:
+            return True
+
+    def _stale_lock(self, lock: Path) -> None:
+        info = read_holder(lock)
+        if info and not process_alive(info.get("pid"), info.get("create_time")):
+            self._found(
+                "note",
+                lock,
+                f"its holder, process {info.get('pid')}, is gone (the lock itself is free)",
+                lambda: self._busy(lock),
+            )
+
+    def _orphans(self, gc: bool, grace_s: float) -> None:
+        objects = Sessions(self.store).objects
+        unused = [sha for sha in objects if sha not in self.used]
+        for sha in sorted(self.damaged):
+            if sha in self.used:
+                continue  # named with its session
+            self._found(
+                "warning",
+                objects.path(sha),
+                "content does not match its name; nothing refers to it",
+                objects.path(sha).unlink,
+            )
+        unused = [sha for sha in unused if sha not in self.damaged]
+        if not unused:
+            return
+        if gc and self.unknown_use:
+            self._found(
+                "error", OBJECTS, "some session cannot be read, so what it uses is not known: nothing was collected"
+            )
+            return
+        if gc:
+            for sha in unused:
+                path = objects.path(sha)
+                with suppress(FileNotFoundError):
+                    at = path.stat()
+                    if time.time() - at.st_mtime >= grace_s:
+                        path.unlink()
+                        self.report.collected += 1
+                        self.report.collected_bytes += at.st_size
+        left = len(unused) - self.report.collected
+        if left:
+            hint = f"younger than {grace_s:.0f} s, kept" if gc else "`fastweights fsck --gc` deletes them"
+            self._found("note", OBJECTS, f"{left} objects that no session refers to ({hint})")
+
+
+def _writer_alive(name: str) -> bool:
+    match = re.match(rf"{re.escape(atomic.TMP)}(\d+)-", name)
+    if match is None:
+        return False
+    try:
+        os.kill(int(match.group(1)), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return atomic.read_bytes(path)
+    except NotFound:
+        return None
+
+
+def _check_tensors(path: Path, sha: str | None) -> None:
+    data = atomic.read_bytes(path)
+    tensors.unpack(data, repr(str(path)))
+    if sha is not None and (found := sha256(data)) != sha:
+        raise FastweightsError(
+            f"{str(path)!r} has SHA-256 {found[:12]}…, its record says {str(sha)[:12]}…: restore it from a backup"
+        )

@@ -1,0 +1,58 @@
+"""Folders with one JSON record each, listed fast: ``index.json`` is a cache that may be deleted. Torch-free."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fastweights.errors import FastweightsError
+from fastweights.store import atomic
+from fastweights.store.root import ID, Store
+
+INDEX = "index.json"
+
+
+def folder_ids(store: Store, folder: str) -> Iterator[str]:
+    """Ids of the sub-folders (no symlinks, no foreign names), sorted."""
+    root = store.path(folder)
+    if root.is_dir():
+        with os.scandir(root) as entries:
+            yield from sorted(e.name for e in entries if ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
+
+
+def cached_records(
+    store: Store, folder: str, record: str, read: Callable[[Path], dict[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """({id: record}, {id: one-line error}) of every sub-folder that has the file ``record``.
+
+    An entry of the cache counts only while the record's inode, size and modification time are those it was read at, so
+    a stale, damaged or deleted cache costs time, never truth. The cache is rewritten when it differs.
+    """
+    path = store.path(folder, INDEX)
+    try:
+        old = atomic.read_json(path).get("entries", {})
+    except FastweightsError:
+        old = {}
+    if not isinstance(old, dict):
+        old = {}
+    entries: dict[str, dict[str, Any]] = {}
+    broken: dict[str, str] = {}
+    for name in folder_ids(store, folder):
+        try:
+            file = store.path(folder, name, record)
+            at = os.stat(file, follow_symlinks=False)
+            stamp = [at.st_ino, at.st_size, at.st_mtime_ns]
+            hit = old.get(name)
+            if isinstance(hit, dict) and hit.get("stamp") == stamp and isinstance(hit.get("record"), dict):
+                entries[name] = hit
+            else:
+                entries[name] = {"stamp": stamp, "record": read(file)}
+        except FileNotFoundError:
+            continue  # being created, or left behind by a crash: not there yet
+        except FastweightsError as error:
+            broken[name] = str(error)
+    if entries != old and (entries or path.exists()):
+        with suppress(OSError):  # a cache on a read-only or full disk is no reason to fail a listing
+            atomic.write_bytes(path, atomic.dump_json({"version": 1, "entries": entries}))
+    return {name: entry["record"] for name, entry in entries.items()}, broken
