@@ -20,10 +20,10 @@ class Record(BaseModel):
 
 
 class SessionOptions(Record):
-    """How a session learns. The same JSON is the body of ``POST /api/text/sessions`` and the flags of ``session new``."""
+    """How a session learns. The body of ``POST /api/text/sessions`` and the flags of ``session new``."""
 
     model: str | None = Field(
-        default=None, pattern=ID_PATTERN, description="model id; none: the latest usable one, never a candidate"
+        default=None, pattern=ID_PATTERN, description="default: the latest usable one, never a candidate"
     )
     memory: Literal["linear", "low_rank"] = "linear"
     rank: int = Field(default=16, ge=1, le=256, description="of the low_rank memory")
@@ -128,7 +128,7 @@ class TrainRequest(Record):
 
     preset: str = Field(default="laptop", max_length=64)
     corpus: str | None = Field(
-        default=None, max_length=4096, description="folder, file or named corpus; none: training_data/, else tiny"
+        default=None, max_length=4096, description="path or named corpus; default: training_data/, else tiny"
     )
     model_id: str | None = Field(default=None, pattern=ID_PATTERN)
     tokenizer: str | None = Field(default=None, max_length=4096)
@@ -137,7 +137,7 @@ class TrainRequest(Record):
     resume: str | None = Field(
         default=None,
         pattern=ID_PATTERN,
-        description="id of an interrupted or cancelled model: go on from its checkpoint",
+        description="interrupted or cancelled model to go on with",
     )
 
 
