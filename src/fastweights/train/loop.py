@@ -1,0 +1,269 @@
+"""A training run in a store: manifest, log, checkpoints, stop and resume around :class:`Trainer`.
+
+``text_models/<id>/``: ``manifest.json`` (status), ``config.json``, ``tokenizer.json``, ``train_log.jsonl``,
+``ckpt/`` (to go on from), ``checkpoint.safetensors`` (the weights, once the run is done).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastweights.clock import cpu_seconds
+from fastweights.data.corpus import Corpus
+from fastweights.data.tokenizer import Tokenizer
+from fastweights.errors import Conflict, FastweightsError
+from fastweights.models.scoring import Cancelled
+from fastweights.store import atomic
+from fastweights.store.locks import Locks
+from fastweights.store.models import CHECKPOINT, Models
+from fastweights.store.root import MODELS, Store
+from fastweights.store.tensors import save_tensors
+from fastweights.train.checkpoint import Checkpoint, checkpoint_steps, save_checkpoint
+from fastweights.train.config import TrainConfig
+from fastweights.train.trainer import Trainer
+
+LOG = "train_log.jsonl"
+ONE_THREAD_BELOW = 20_000_000  # parameters; smaller models lose more to waiting than a second thread gains
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Called from inside the run: ``point`` with each row of the log, ``step`` after each step, ``stop`` to ask whether
+    to end early (a reason, or ``None``), ``notice`` with a line for the user."""
+
+    point: Callable[[dict[str, Any]], None] = lambda row: None
+    step: Callable[[int], None] = lambda step: None
+    stop: Callable[[], str | None] = lambda: None
+    notice: Callable[[str], None] = lambda text: None
+
+
+def train(
+    config: TrainConfig,
+    store: Store,
+    *,
+    model_id: str,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    resume: Checkpoint | None = None,
+    preset: str | None = None,
+    device: str = "cpu",
+    ckpt_dir: Path | None = None,
+    hooks: Hooks | None = None,
+) -> dict[str, Any]:
+    """Train ``model_id`` up to ``config.steps`` (from ``resume`` if given) and return its figures.
+
+    ``status`` in the result is "ready", or "interrupted" if ``hooks.stop`` asked for an end: then the step at hand was
+    finished and a checkpoint written. Raises ``Conflict`` if the id exists (without ``resume``) or is in training,
+    ``Diverged`` if the loss is not finite; the manifest then says "failed" and the last checkpoint stays.
+    """
+    models = Models(store)
+    folder = store.path(MODELS, model_id)
+    exists = (folder / "manifest.json").exists()
+    if exists and resume is None:
+        raise Conflict(f"model {model_id!r} exists: choose another --model-id, or go on with --resume {model_id}")
+    trainer = Trainer(config, corpus, tokenizer, device)
+    if resume is not None:
+        trainer.restore(resume.tensors, resume.meta["trainer"])
+        if trainer.step >= config.steps and exists and models.get(model_id)["status"] == "ready":
+            raise FastweightsError(f"steps {config.steps}: model {model_id!r} is there already; give a larger --steps")
+    set_threads(config, trainer)
+    manifest = _manifest(config, trainer, preset, ckpt_dir)
+    if not exists:
+        models.create(model_id, manifest)
+    with Locks().hold(store.path(MODELS, model_id, "train.lock"), f"model {model_id!r}", "training it", 0):
+        models.update(model_id, **manifest, status="training", error=None)
+        run = _Run(trainer, models, model_id, ckpt_dir or folder / "ckpt", preset, hooks or Hooks(), resume)
+        try:
+            return run.go()
+        except KeyboardInterrupt:
+            models.update(model_id, status="interrupted")
+            raise
+        except Exception as error:
+            models.update(model_id, status="failed", error=" ".join(str(error).split())[:500])
+            raise
+
+
+def set_threads(config: TrainConfig, trainer: Trainer) -> int:
+    """Threads of this process: ``FASTWEIGHTS_THREADS``, else the config's, else 1 for small models and all for large."""
+    own = sum(p.numel() for p in trainer.params) < ONE_THREAD_BELOW
+    text = os.environ.get("FASTWEIGHTS_THREADS", "")
+    if text and not (text.isdigit() and int(text) > 0):
+        raise FastweightsError(f"FASTWEIGHTS_THREADS={text!r} is not a positive number")
+    threads = int(text) if text else config.threads or (1 if own else os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+    return threads
+
+
+def _manifest(config: TrainConfig, trainer: Trainer, preset: str | None, ckpt_dir: Path | None) -> dict[str, Any]:
+    corpus, tokenizer = trainer.corpus, trainer.tokenizer
+    return {
+        "kind": "tiny_lm",
+        "params": sum(p.numel() for p in trainer.params),
+        "step": trainer.step,
+        "steps": config.steps,
+        "val_bpb": None,
+        "corpus": {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes},
+        "seed": config.seed,
+        "preset": preset,
+        "train_config": config.model_dump(mode="json"),
+        "tokenizer": {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size},
+        "checkpoint_sha256": None,
+        "cpu_seconds": 0.0,
+        "parent": None,
+        "ckpt_dir": str(ckpt_dir) if ckpt_dir else None,
+    }
+
+
+class _Run:
+    """One process' part of a run, from where the trainer stands to the end or a stop."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        models: Models,
+        model_id: str,
+        ckpt: Path,
+        preset: str | None,
+        hooks: Hooks,
+        resume: Checkpoint | None,
+    ) -> None:
+        self.trainer, self.models, self.model_id, self.ckpt, self.hooks = trainer, models, model_id, ckpt, hooks
+        self.config, self.preset = trainer.config, preset
+        self.folder = models.path(model_id)
+        self.cpu_before = float(resume.meta["run"]["cpu_seconds"]) if resume else 0.0
+        self.saved_at = resume.step if resume else -1
+        self.started = self.row_at = time.monotonic()
+        self.first_step = self.row_step = trainer.step
+        self.last: dict[str, Any] = {}
+        atomic.write_json(self.folder / "config.json", trainer.model.config.model_dump(mode="json"))
+        for place in {self.folder, self.ckpt}:
+            atomic.ensure_dir(place)
+            trainer.tokenizer.save(place / "tokenizer.json")
+        rows = [row for row in atomic.read_jsonl(self.folder / LOG) if row["step"] <= trainer.step] if resume else []
+        atomic.write_bytes(self.folder / LOG, b"".join(atomic.dump_json(row) + b"\n" for row in rows))
+
+    def go(self) -> dict[str, Any]:
+        trainer, config = self.trainer, self.config
+        while trainer.step < config.steps:
+            trainer.advance()
+            done = trainer.step
+            self.hooks.step(done)
+            if reason := self.hooks.stop():
+                return self._interrupted(reason)
+            if done == config.steps:
+                break
+            look = done % config.eval_every == 0
+            try:
+                bpb = trainer.evaluate(config.eval_tokens, self._stopping) if look else None
+            except Cancelled:
+                return self._interrupted(self.hooks.stop() or "stopped")
+            if look or done == 1 or done % config.log_every == 0:
+                self._row(bpb)
+            if done % config.save_every == 0:
+                self._save()
+        if self.saved_at != trainer.step:
+            self._save()
+        try:
+            bpb = trainer.evaluate(None, self._stopping)
+        except Cancelled:
+            return self._interrupted(self.hooks.stop() or "stopped")
+        if trainer.since_row:
+            self._row(bpb)
+        return self._finish(bpb)
+
+    def _stopping(self) -> bool:
+        return self.hooks.stop() is not None
+
+    def _row(self, bpb: float | None) -> None:
+        """Append a row to the log (its keys are those of ``TrainPoint``) and show it."""
+        trainer, now = self.trainer, time.monotonic()
+        tokens = (trainer.step - self.row_step) * self.config.batch_size * self.config.seq_len * self.config.accumulate
+        loss, norm = trainer.row()
+        pace = (now - self.started) / max(trainer.step - self.first_step, 1)
+        self.last = {
+            "step": trainer.step,
+            "loss": loss,
+            "val_bpb": bpb,
+            "grad_norm": norm,
+            "lr": trainer.lr,
+            "tokens_per_s": tokens / max(now - self.row_at, 1e-9),
+            "eta_s": pace * (self.config.steps - trainer.step),
+            "cpu_seconds": self._cpu(),
+        }
+        self.row_at, self.row_step = now, trainer.step
+        atomic.append_jsonl(self.folder / LOG, [self.last])
+        self.hooks.point(self.last)
+
+    def _cpu(self) -> float:
+        """CPU seconds of the run, the processes before this one included."""
+        return self.cpu_before + cpu_seconds()
+
+    def _save(self) -> None:
+        tensors, state = self.trainer.state()
+        corpus = self.trainer.corpus
+        run = {
+            "model_id": self.model_id,
+            "preset": self.preset,
+            "config": self.config.model_dump(mode="json"),
+            "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+            "cpu_seconds": self._cpu(),
+        }
+        save_checkpoint(self.ckpt, self.trainer.step, tensors, {"trainer": state, "run": run})
+        self.saved_at = self.trainer.step
+        self.models.update(self.model_id, step=self.trainer.step, cpu_seconds=self._cpu())
+
+    def _interrupted(self, reason: str) -> dict[str, Any]:
+        if self.saved_at != self.trainer.step:
+            self._save()
+        self.models.update(self.model_id, status="interrupted")
+        self.hooks.notice(
+            f"{reason}: stopped after step {self.trainer.step}; go on with: fastweights train --resume {self.model_id}"
+        )
+        return self._result("interrupted", None)
+
+    def _finish(self, bpb: float) -> dict[str, Any]:
+        with self.trainer.averaged() as model:
+            sha = save_tensors(self.folder / CHECKPOINT, dict(model.state_dict()))
+        self.models.update(
+            self.model_id,
+            status="ready",
+            step=self.trainer.step,
+            val_bpb=bpb,
+            checkpoint_sha256=sha,
+            cpu_seconds=self._cpu(),
+        )
+        return self._result("ready", bpb)
+
+    def _result(self, status: str, bpb: float | None) -> dict[str, Any]:
+        return {
+            "model_id": self.model_id,
+            "status": status,
+            "step": self.trainer.step,
+            "steps": self.config.steps,
+            "loss": self.last.get("loss"),
+            "val_bpb": bpb,
+            "val_bytes": self.trainer.corpus.val_bytes,
+            "params": sum(p.numel() for p in self.trainer.params),
+            "folder": str(self.folder),
+            "ckpt": str(self.ckpt),
+            "cpu_seconds": cpu_seconds(),
+            "seconds": time.monotonic() - self.started,
+        }
+
+
+def find_ckpt_dir(store: Store, resume: str) -> Path:
+    """The checkpoint folder behind ``--resume``: a model's id, a checkpoint folder, or a model's folder."""
+    path = Path(resume)
+    if (path / "ckpt").is_dir():
+        return path / "ckpt"
+    if path.is_dir() and checkpoint_steps(path):
+        return path
+    if path.is_dir() and os.sep in resume:
+        raise FastweightsError(f"resume {resume}: no checkpoint in this folder; name a model's id or its ckpt folder")
+    manifest = Models(store).get(resume)
+    return Path(manifest.get("ckpt_dir") or Models(store).path(resume) / "ckpt")
