@@ -11,13 +11,13 @@ from fastweights.errors import FastweightsError
 M = TypeVar("M", bound=BaseModel)
 
 
-def near_miss(name: str, options: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"``, or the options if nothing is close (at most 12), or an empty string."""
+def near_miss(name: str, options: Iterable[str], *, listing: bool = True) -> str:
+    """``"; did you mean 'x'?"``, or with ``listing`` the options if nothing is close (at most 12), or nothing."""
     names = sorted(set(options))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
-    if not names:
+    if not names or not listing:
         return ""
     more = ", ..." if len(names) > 12 else ""
     return f"; known: {', '.join(names[:12])}{more}"

@@ -110,7 +110,8 @@ def _resolve(corpus: str) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     if not path.is_dir():
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise NotFound(f"corpus {corpus} does not exist{near_miss(path.name, [*names, *NAMED])}")
+        hint = f"; give a file, a folder, or one of {', '.join(NAMED)}"
+        raise NotFound(f"corpus {corpus} does not exist{near_miss(path.name, [*names, *NAMED], listing=False) or hint}")
     files = list(_walk(path))
     if not files:
         raise FastweightsError(f"corpus {corpus}: no text in this folder; wanted are files ending in {' '.join(SUFFIXES)}")

@@ -122,7 +122,7 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         path = path / "tokenizer.json"
     if not path.is_file():
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise NotFound(f"tokenizer {path} does not exist{near_miss(path.name, names)}")
+        raise NotFound(f"tokenizer {path} does not exist{near_miss(path.name, names, listing=False)}")
     try:
         data = json.loads(path.read_bytes())
     except ValueError as error:  # bad JSON and bad UTF-8 alike

@@ -99,6 +99,13 @@ def set_threads(config: TrainConfig, trainer: Trainer) -> int:
     return threads
 
 
+def corpus_record(corpus: Corpus) -> dict[str, Any]:
+    """What a manifest says of a corpus. ``path``: what finds it again (absolute, or the name of a named corpus)."""
+    path = Path(corpus.name)
+    found = str(path.absolute()) if path.exists() else corpus.name
+    return {"name": path.name, "path": found, "sha256": corpus.sha256, "bytes": corpus.n_bytes}
+
+
 def _manifest(config: TrainConfig, trainer: Trainer, preset: str | None, ckpt_dir: Path | None) -> dict[str, Any]:
     corpus, tokenizer = trainer.corpus, trainer.tokenizer
     return {
@@ -107,7 +114,7 @@ def _manifest(config: TrainConfig, trainer: Trainer, preset: str | None, ckpt_di
         "step": trainer.step,
         "steps": config.steps,
         "val_bpb": None,
-        "corpus": {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes},
+        "corpus": corpus_record(corpus),
         "seed": config.seed,
         "preset": preset,
         "train_config": config.model_dump(mode="json"),
@@ -210,7 +217,7 @@ class _Run:
             "model_id": self.model_id,
             "preset": self.preset,
             "config": self.config.model_dump(mode="json"),
-            "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+            "corpus": corpus_record(corpus),
             "cpu_seconds": self._cpu(),
         }
         save_checkpoint(self.ckpt, self.trainer.step, tensors, {"trainer": state, "run": run})

@@ -1,0 +1,98 @@
+"""``fastweights VERB``: the one program. Each verb lives in its own file, which is imported when the verb is called.
+
+To add a verb: write ``cli/<verb>.py`` with ``app = cyclopts.App(name="<verb>", help=...)`` and add a line to ``VERBS``.
+"""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from fastweights.cli import output
+from fastweights.errors import FastweightsError
+
+VERBS = {
+    "up": "Serve the API and the dashboard on one port.",
+    "train": "Train a model on text.",
+    "models": "List, show, import and export models.",
+    "generate": "Sample text from a model.",
+    "chat": "Talk to a session; its fast weights learn as it reads.",
+    "session": "Sessions: ls, new, show, log, fork, reset.",
+    "eval": "Measure a model: bits per byte of any text.",
+    "bench": "Measure speed; each bench checks that its fast path is right first.",
+    "doctor": "What is installed and works.",
+    "fsck": "Check a store, and repair it.",
+}
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("fastweights")
+
+
+def build() -> App:
+    """The program. No verb is imported yet."""
+    app = App(
+        name="fastweights",
+        help="A lab for language models whose weights learn while they read.",
+        help_epilogue=output.HELP,
+        help_format="plaintext",
+        version=_version,
+        version_flags=["--version"],
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    app["--help"].show = app["--version"].show = False
+    for name, text in VERBS.items():
+        if importlib.util.find_spec(f"fastweights.cli.{name}") is not None:
+            app.command(f"fastweights.cli.{name}:app", name=name, help=text)
+    return app
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line; returns the exit code. Errors are one line on standard error."""
+    debug = "--debug" in tokens
+    try:
+        shared, rest = output.split_globals(tokens)
+        output.set_current(shared)
+        app = build()
+        if not rest:
+            app.help_print([])
+            return output.DONE
+        app(rest)
+        return output.DONE
+    except output.Exit as stop:
+        return stop.code
+    except KeyboardInterrupt:
+        return _complain("interrupted", output.INTERRUPTED, debug)
+    except BrokenPipeError:
+        output.silence_broken_pipe()
+        return output.FAILED
+    except CycloptsError as error:
+        return _complain(str(error), output.WRONG_CALL, debug)
+    except FastweightsError as error:
+        return _complain(str(error), output.exit_code(error), debug)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error} (not foreseen; --debug shows where)"
+        return _complain(text, output.FAILED, debug)
+
+
+def _complain(text: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def main() -> None:
+    """Entry point of the ``fastweights`` script and of ``python -m fastweights``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
