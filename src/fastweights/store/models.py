@@ -1,5 +1,6 @@
 """Model folders: ``text_models/<id>/`` with ``tokenizer.json``, ``config.json``, ``checkpoint.safetensors``,
-``train_log.jsonl`` and ``manifest.json``. Torch-free. The starter that ships with the package resolves as ``starter`` in any store, an empty or missing one too.
+``train_log.jsonl`` and ``manifest.json``. Torch-free. The starter that ships with the package resolves as ``starter``
+in any store, an empty or missing one too.
 """
 
 import shutil
@@ -83,7 +84,7 @@ class Models:
     # ------------------------------------------------------------ writing
 
     def create(self, model_id: str, manifest: Mapping[str, Any]) -> Path:
-        """Makes the folder and its manifest (``status``: "training" by default); returns the folder. Conflict if it exists."""
+        """Makes the folder and its manifest (``status``: "training" unless given). Conflict if there is one."""
         folder = self.store.path(MODELS, check_id("model", model_id))
         atomic.ensure_dir(folder)
         with self._locks.hold(

@@ -1,7 +1,7 @@
-"""Sessions: chains of commits, a head, and git's verbs on them. Torch-free; the tensors inside a state are opaque bytes.
+"""Sessions: chains of commits, a head, and git's verbs on them. Torch-free; a state is opaque bytes.
 
-A commit is a JSON object in ``objects/`` whose id is its SHA-256, and names its parent's id and its state's, so that the
-head vouches for the whole history. A session's folder holds ``meta.json`` with the head. The order of every write is
+A commit is a JSON object in ``objects/`` whose id is its SHA-256, and names its parent's id and its state's, so that
+the head vouches for the whole history. A session's folder holds ``meta.json`` with the head. The order of a write is
 objects, views, then ``meta.json``: the rename of that one file is the acknowledgement, and readers trust nothing else.
 """
 
@@ -96,14 +96,11 @@ class Sessions:
         data = self.objects.get(commit_id)
         try:
             commit = Commit(id=commit_id, **orjson.loads(data))
-            whole = (
-                commit.kind in get_args(CommitKind) and SHA.fullmatch(commit.state) and isinstance(commit.record, dict)
-            )
+            if commit.kind in get_args(CommitKind) and SHA.fullmatch(commit.state) and isinstance(commit.record, dict):
+                return commit
         except (TypeError, orjson.JSONDecodeError):
-            whole = False
-        if not whole:
-            raise Corrupt(f"object {commit_id} is not a commit: give the id of a commit (`fastweights session log`)")
-        return commit
+            pass
+        raise Corrupt(f"object {commit_id} is not a commit: give the id of a commit (`fastweights session log`)")
 
     def head(self, session_id: str) -> Commit:
         return self.read(self.meta(session_id).head)
@@ -165,8 +162,9 @@ class Sessions:
             return self._publish(
                 head,
                 Meta(
-                    id=session_id, kind=self.kind, model=model, options=dict(options), head=head.id, root=head.id, turns=0,
-                    title=title, created_at=head.created_at, updated_at=head.created_at, state_bytes=len(state),
+                    id=session_id, kind=self.kind, model=model, options=dict(options), head=head.id, root=head.id,
+                    turns=0, title=title, created_at=head.created_at, updated_at=head.created_at,
+                    state_bytes=len(state),
                 ),
                 state,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files: deterministic bytes, and a load that checks everything it can. Torch loads lazily."""
+"""Named tensors in safetensors files: deterministic bytes, and a load that checks all it can. Torch loads lazily."""
 
 import json
 import struct
@@ -24,7 +24,7 @@ Raw = tuple[str, tuple[int, ...], bytes]
 
 
 def pack(entries: Mapping[str, Raw], meta: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors file of raw entries. Equal input gives equal bytes (the library's own writer shuffles the metadata)."""
+    """A safetensors file of raw entries. Equal input gives equal bytes (the library's writer shuffles the metadata)."""
     header: dict[str, Any] = {"__metadata__": dict(sorted(meta.items()))} if meta else {}
     names = sorted(entries, key=lambda name: (-_BITS[entries[name][0]], name))
     offset = 0
@@ -136,7 +136,7 @@ def load_tensors(
     data = atomic.read_bytes(Path(path))
     if expect_sha256 is not None and (found := sha256(data)) != expect_sha256:
         raise Corrupt(
-            f"{str(path)!r} ({len(data)} bytes) has SHA-256 {found[:12]}…, not {expect_sha256[:12]}…: restore or retrain it"
+            f"{str(path)!r} ({len(data)} bytes) has SHA-256 {found[:12]}…, not {expect_sha256[:12]}…: restore a backup"
         )
     return loads(data, what=repr(str(path)), expect=expect)
 
@@ -146,7 +146,8 @@ def _torch_dtypes() -> "dict[str, torch.dtype]":
 
     return {
         "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-        "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+        "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+        "BOOL": torch.bool,
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""Files beside a session's ``meta.json`` that show its head in plain sight. Derived from commits, never read back as truth.
+"""Files beside a session's ``meta.json`` that show its head in plain sight. Derived from commits, never read as truth.
 
 Torch-free. ``context_state.safetensors`` and ``optim_state.safetensors`` are the head's fast weights and rule state;
-``events.jsonl`` (one row a guarded chunk) and ``trace.jsonl`` (one row a turn, full text) cover the path from the initial
-commit to the head.
+``events.jsonl`` (one row a guarded chunk) and ``trace.jsonl`` (one row a turn, full text) cover the path from the
+initial commit to the head.
 """
 
 from typing import TYPE_CHECKING, Any
