@@ -24,7 +24,7 @@ def near_miss(name: str, options: Iterable[str], *, listing: bool = True) -> str
 
 
 def validate(model: type[M], data: Mapping[str, Any], source: str) -> M:
-    """Build ``model`` from ``data``; a ``FastweightsError`` names ``source``, the field, the value and the near miss."""
+    """Build ``model`` from ``data``; an error names ``source``, the field, the value and the near miss."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
@@ -38,10 +38,11 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
     field = ".".join(loc) or "value"
     if first["type"] == "extra_forbidden":
         return f"unknown key '{field}'{near_miss(loc[-1], _fields_at(model, loc[:-1]))}"
+    message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
     shown = "" if isinstance(value, (dict, BaseModel)) or first["type"] == "missing" else f" (got {value!r:.80})"
     rest = error.error_count() - 1
-    return f"{field}: {first['msg']}{shown}" + (f" (and {rest} more)" if rest else "")
+    return f"{field}: {message}{shown}" + (f" (and {rest} more)" if rest else "")
 
 
 def _fields_at(model: type[BaseModel] | None, path: list[str]) -> list[str]:

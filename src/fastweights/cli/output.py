@@ -1,7 +1,7 @@
-"""What every verb shares: the global options, one JSON document on standard output, notices on standard error, exit codes.
+"""What every verb shares: global options, one JSON document on standard output, notices on standard error, exit codes.
 
-The global options (``--root --json --quiet --debug``) are taken out of the command line before the verb sees it, so they
-are accepted anywhere; a verb asks ``output.current()``.
+The global options (``--root --json --quiet --debug``) are taken out of the command line before the verb sees it, so
+they are accepted anywhere; a verb asks ``output.current()``.
 """
 
 import os

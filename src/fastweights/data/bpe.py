@@ -42,7 +42,7 @@ def _pattern() -> str:
     def of(chars: Iterable[int]) -> str:
         return "".join(f"\\x{{{ord(CHARS[b]):04x}}}" for b in chars)
 
-    letters = [b for b in range(256) if chr(b).isascii() and chr(b).isalpha() or b >= 128]
+    letters = [b for b in range(256) if (chr(b).isascii() and chr(b).isalpha()) or b >= 128]
     digits = list(range(48, 58))
     blanks = [9, 11, 12, 13, 32]
     signs = sorted(set(range(128)) - {*letters, *digits, *blanks, 10})
@@ -97,14 +97,16 @@ class BPETokenizer:
         self._hf = hf
         size = hf.get_vocab_size(with_added_tokens=False)
         self.bos_id, self.eos_id, self.vocab_size = size, size + 1, size + 2
-        tokens = [hf.id_to_token(i) for i in range(size)]
-        if any(token is None for token in tokens):
+        tokens = [hf.id_to_token(i) or "" for i in range(size)]
+        if not all(tokens):
             raise FastweightsError("ids have holes")
         self._bytes = [bytes(_TO_BYTE[c] for c in token) for token in tokens] + [b"", b""]
+        if not set(range(256)) <= {token[0] for token in self._bytes if len(token) == 1}:
+            raise FastweightsError("not every byte has a token")
 
     @classmethod
     def train(cls, texts: Iterable[bytes], vocab_size: int = 4096) -> "BPETokenizer":
-        """Learn at most ``vocab_size`` tokens (bytes and specials included) from ``texts``; equal texts, equal result."""
+        """Learn at most ``vocab_size`` tokens (bytes and specials included); equal texts give equal tokens."""
         if not MIN_VOCAB <= vocab_size <= MAX_VOCAB:
             raise FastweightsError(
                 f"vocabulary {vocab_size}: choose from {MIN_VOCAB} to {MAX_VOCAB}, since ids are stored in 16 bits"

@@ -23,7 +23,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Corpus:
-    """``train`` and ``val``: ids as read-only ``uint16`` arrays; ``val_bytes``: bytes of held-out text behind ``val``."""
+    """``train`` and ``val``: ids as read-only ``uint16`` arrays; ``val_bytes``: held-out bytes of text."""
 
     name: str
     sha256: str
@@ -70,15 +70,15 @@ def encode_source(source: Source, tokenizer: Tokenizer, cache_dir: Path) -> Corp
 
 
 def need_tokens(corpus: Corpus, batch_size: int, seq_len: int) -> None:
-    """``FastweightsError`` if the train part is shorter than one sequence for each stream, or the held-out part empty."""
+    """``FastweightsError`` if the train part is shorter than one sequence a stream, or nothing is held out."""
     have, want = len(corpus.train), batch_size * (seq_len + 1)
     if have < want:
         raise FastweightsError(
-            f"corpus {corpus.name} has {have:,} tokens to train on, shorter than one sequence of each stream "
-            f"(batch_size {batch_size} x (seq_len {seq_len} + 1) = {want:,}); add text, or lower --seq-len or --batch-size"
+            f"corpus {corpus.name} has {have:,} tokens to train on, shorter than one sequence for each stream "
+            f"(batch_size {batch_size} x (seq_len {seq_len} + 1) = {want:,}); add text or lower --batch-size"
         )
     if not corpus.val_bytes:
-        raise FastweightsError(f"corpus {corpus.name} is too short to hold anything out; add text or raise val_fraction")
+        raise FastweightsError(f"corpus {corpus.name} is too short to hold any of it out; add text")
 
 
 def _read_meta(folder: Path) -> dict[str, int] | None:
@@ -127,12 +127,8 @@ def _document(out, span: Span, tokenizer: Tokenizer) -> int:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
-
-
-def _slow(file) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which files a corpus is made of, which of their bytes are held out, and every reason to refuse them, in one line each."""
+"""Which files a corpus is made of, which of their bytes are held out, and every reason to refuse them."""
 
 import fnmatch
 import hashlib
@@ -29,7 +29,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Source:
-    """Checked files of one corpus, split into bytes to train on and bytes held out. ``sha256`` covers names and bytes."""
+    """Checked files of one corpus, split into train and held-out bytes; ``sha256`` is of names and bytes."""
 
     name: str
     sha256: str
@@ -78,7 +78,7 @@ def find_source(corpus: str, val_fraction: float = 0.1, holdout: tuple[str, ...]
     files_sizes = [(path, size) for path, size in zip(files, sizes, strict=True) if size]
     if not files_sizes:
         raise FastweightsError(f"corpus {corpus}: every file is empty; put text into it")
-    train, val = (_by_name(root, files_sizes, holdout) if holdout else _by_bytes(files_sizes, val_fraction))
+    train, val = _by_name(root, files_sizes, holdout) if holdout else _by_bytes(files_sizes, val_fraction)
     return Source(name=corpus, sha256=digest.hexdigest(), train=tuple(train), val=tuple(val))
 
 
@@ -114,7 +114,9 @@ def _resolve(corpus: str) -> tuple[Path, list[Path]]:
         raise NotFound(f"corpus {corpus} does not exist{near_miss(path.name, [*names, *NAMED], listing=False) or hint}")
     files = list(_walk(path))
     if not files:
-        raise FastweightsError(f"corpus {corpus}: no text in this folder; wanted are files ending in {' '.join(SUFFIXES)}")
+        raise FastweightsError(
+            f"corpus {corpus}: no text in this folder; wanted are files named * {' '.join(SUFFIXES)}"
+        )
     return path, files
 
 
@@ -163,15 +165,13 @@ def _by_bytes(files: list[tuple[Path, int]], val_fraction: float) -> tuple[list[
     return train, val
 
 
-def _by_name(
-    root: Path, files: list[tuple[Path, int]], globs: tuple[str, ...]
-) -> tuple[list[Span], list[Span]]:
+def _by_name(root: Path, files: list[tuple[Path, int]], globs: tuple[str, ...]) -> tuple[list[Span], list[Span]]:
     names = [path.relative_to(root).as_posix() for path, _ in files]
     for glob in globs:
         if not fnmatch.filter(names, glob):
             raise FastweightsError(f"holdout '{glob}' matches no file of the corpus{near_miss(glob, names)}")
     held = {name for glob in globs for name in fnmatch.filter(names, glob)}
     if len(held) == len(names):
-        raise FastweightsError(f"holdout {', '.join(globs)} matches every file of the corpus; nothing is left to train on")
+        raise FastweightsError(f"holdout {', '.join(globs)} matches every file of the corpus; leave some to train on")
     spans = {name: Span(path, 0, size) for name, (path, size) in zip(names, files, strict=True)}
     return [s for n, s in spans.items() if n not in held], [s for n, s in spans.items() if n in held]

@@ -26,7 +26,7 @@ class Streams:
                 f"(batch_size {batch_size} x seq_len {seq_len}); add text, or lower --seq-len or --batch-size"
             )
         self._epoch = -1
-        self._index_BS = np.empty(0)
+        self._index_BS = np.empty((0, 0), dtype=np.int64)
 
     def window(self, i: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """Window ``i``: inputs ``x_BT``, targets ``y_BT`` (``int64``), and whether the streams start afresh."""

@@ -129,7 +129,9 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         raise Corrupt(f"tokenizer {path}: not JSON ({error}); train it anew or copy it again") from None
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind not in KINDS:
-        raise Corrupt(f"tokenizer {path}: kind is {kind!r}, not one of {', '.join(KINDS)}; was it saved by fastweights?")
+        raise Corrupt(
+            f"tokenizer {path}: kind is {kind!r}, not one of {', '.join(KINDS)}; was it saved by fastweights?"
+        )
     if kind == "byte":
         return ByteTokenizer()
     from fastweights.data.bpe import BPETokenizer

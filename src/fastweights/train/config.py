@@ -24,13 +24,12 @@ class _Config(BaseModel):
 class OptimConfig(_Config):
     """Muon for matrices, AdamW for the rest, row-sparse Adagrad for hashed tables; ``lr`` are peaks of the schedule."""
 
-    lr: float = Field(0.02, gt=0, description="Muon, for the matrices of the backbone")
-    momentum: float = Field(0.95, ge=0, lt=1)
-    adam_lr: float = Field(0.003, gt=0, description="AdamW, for embedding, head, norms, gains and biases")
+    lr: float = Field(default=0.02, gt=0, description="Muon, for the matrices of the backbone")
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    adam_lr: float = Field(default=0.003, gt=0, description="AdamW, for embedding, head, norms, gains and biases")
     adam_betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(0.0, ge=0)
-    table_lr: float = Field(0.05, gt=0, description="sparse Adagrad, for hashed n-gram tables")
-    extra: dict[str, float] = Field(default_factory=dict, description="further figures of the optimisers")
+    weight_decay: float = Field(default=0.0, ge=0)
+    table_lr: float = Field(default=0.05, gt=0, description="sparse Adagrad, for hashed n-gram tables")
 
 
 class TrainConfig(_Config):
@@ -40,32 +39,42 @@ class TrainConfig(_Config):
     model: dict[str, Any] = Field(default_factory=dict, description="fields of TinyLMConfig, less vocab_size")
     optim: OptimConfig = OptimConfig()
 
-    corpus: str | None = Field(None, description="file, folder or named corpus; none: training_data/, else tiny")
-    tokenizer: str = Field("byte", description="byte, bpe, or the path of a saved tokenizer.json")
-    bpe_vocab: int = Field(4096, ge=258, le=65536)
-    val_fraction: float = Field(0.1, gt=0, lt=1, description="held out: this last part of the corpus' bytes")
-    holdout: tuple[str, ...] = Field((), description="globs of held-out files of a folder; replaces val_fraction")
+    corpus: str | None = Field(
+        default=None, description="file, folder or named corpus; none: training_data/, else tiny"
+    )
+    tokenizer: str = Field(default="byte", description="byte, bpe, or the path of a saved tokenizer.json")
+    bpe_vocab: int = Field(default=4096, ge=258, le=65536)
+    val_fraction: float = Field(default=0.1, gt=0, lt=1, description="held out: this last part of the corpus' bytes")
+    holdout: tuple[str, ...] = Field(
+        default=(), description="globs of held-out files of a folder; replaces val_fraction"
+    )
 
-    seq_len: int = Field(128, ge=1, le=65536, description="tokens between two cuts of the gradient")
-    batch_size: int = Field(16, ge=1, le=65536, description="contiguous streams that are read side by side")
-    accumulate: int = Field(1, ge=1, description="windows a step")
-    steps: int = Field(1000, ge=1, le=10_000_000)
-    schedule_steps: int | None = Field(None, ge=1, le=10_000_000, description="none: as steps")
+    seq_len: int = Field(default=128, ge=1, le=65536, description="tokens between two cuts of the gradient")
+    batch_size: int = Field(default=16, ge=1, le=65536, description="contiguous streams that are read side by side")
+    accumulate: int = Field(default=1, ge=1, description="windows a step")
+    steps: int = Field(default=1000, ge=1, le=10_000_000)
+    schedule_steps: int | None = Field(default=None, ge=1, le=10_000_000, description="none: as steps")
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: int = Field(20, ge=0, description="steps of linear warm-up")
-    hold: float = Field(0.0, ge=0, le=1, description="part of the schedule after warm-up at the full rate")
-    final_lr: float = Field(0.0, ge=0, le=1, description="last learning rate, as a part of the peak")
+    warmup: int = Field(default=20, ge=0, description="steps of linear warm-up")
+    hold: float = Field(default=0.0, ge=0, le=1, description="part of the schedule after warm-up at the full rate")
+    final_lr: float = Field(default=0.0, ge=0, le=1, description="last learning rate, as a part of the peak")
 
-    clip: float | None = Field(1.0, gt=0, description="clip the global gradient norm; none: never")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast; weights and optimiser stay fp32")
-    ema: float | None = Field(None, gt=0, lt=1, description="keep an average of the weights, which is then the model")
-    threads: int | None = Field(None, ge=1, description="CPU threads; FASTWEIGHTS_THREADS goes before it")
-    seed: int = Field(0, ge=0, lt=2**31)
+    clip: float | None = Field(default=1.0, gt=0, description="clip the global gradient norm; none: never")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="bf16: autocast; weights and optimiser stay fp32"
+    )
+    ema: float | None = Field(
+        default=None, gt=0, lt=1, description="keep an average of the weights, which is then the model"
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; FASTWEIGHTS_THREADS goes before it")
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
-    log_every: int = Field(10, ge=1)
-    eval_every: int = Field(250, ge=1, description="steps between two looks at the held-out text")
-    eval_tokens: int = Field(16384, ge=1, description="held-out tokens a look reads; the last look reads them all")
-    save_every: int = Field(500, ge=1, description="steps between two checkpoints")
+    log_every: int = Field(default=10, ge=1)
+    eval_every: int = Field(default=250, ge=1, description="steps between two looks at the held-out text")
+    eval_tokens: int = Field(
+        default=16384, ge=1, description="held-out tokens a look reads; the last look reads them all"
+    )
+    save_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
 
     @model_validator(mode="after")
     def _coherent(self) -> "TrainConfig":

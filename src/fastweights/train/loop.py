@@ -89,7 +89,7 @@ def train(
 
 
 def set_threads(config: TrainConfig, trainer: Trainer) -> int:
-    """Threads of this process: ``FASTWEIGHTS_THREADS``, else the config's, else 1 for small models and all for large."""
+    """Threads of this process: ``FASTWEIGHTS_THREADS``, else the config's, else 1 below 20M parameters, else all."""
     own = sum(p.numel() for p in trainer.params) < ONE_THREAD_BELOW
     text = os.environ.get("FASTWEIGHTS_THREADS", "")
     if text and not (text.isdigit() and int(text) > 0):

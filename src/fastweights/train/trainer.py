@@ -57,7 +57,7 @@ class Trainer:
         return self.config.optim.lr * self.config.lr_factor(max(self.step - 1, 0))
 
     def advance(self) -> None:
-        """One optimiser step. :class:`Diverged` (before the weights change) if the loss or the gradient is not finite."""
+        """One optimiser step. :class:`Diverged` (before the weights change) if loss or gradient is not finite."""
         config = self.config
         self.model.train()
         loss = torch.zeros((), device=self.device)
@@ -71,7 +71,7 @@ class Trainer:
         self.optimizers.step(config.lr_factor(self.step))
         self.optimizers.zero_grad()
         if self.average is not None:
-            torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.params], self._ema_weight())
+            self._update_average()
         self.loss_sum += loss
         self.norm_sum += norm
         self.since_row += 1
@@ -94,13 +94,18 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(grads)
         if self.config.clip is not None:
             scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(grads, scale)
+            for grad in grads:
+                grad.mul_(scale)
         return norm
 
-    def _ema_weight(self) -> float:
-        """Of the newest weights; larger at first, so that the average forgets the initial ones."""
+    def _update_average(self) -> None:
+        """The newest weights count for more at first, so that the average forgets the initial ones."""
         assert self.config.ema is not None
-        return max(1.0 - self.config.ema, 1.0 / (self.step + 2.0))
+        assert self.average is not None
+        part = max(1.0 - self.config.ema, 1.0 / (self.step + 2.0))
+        with torch.no_grad():
+            for mean, parameter in zip(self.average.values(), self.params, strict=True):
+                mean.lerp_(parameter, part)
 
     def _need_finite(self, loss: float, norm: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -158,7 +163,7 @@ class Trainer:
         return tensors, {"step": self.step, **meta}
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Put back what :meth:`state` gave, into a trainer of the same config. ``Corrupt`` if names or shapes differ."""
+        """Put back what :meth:`state` gave, into a trainer of the same config. ``Corrupt`` if they do not fit."""
         try:
             self.model.load_state_dict(_under(tensors, "model."), strict=True)
             if self.average is not None:
