@@ -1,0 +1,47 @@
+"""A trained TinyLM with a memory of fast weights, as a :class:`~fastweights.core.learner.GradientLearner` wants it.
+
+The backbone is frozen and does not see the fast weights, so a chunk is encoded once; each inner step and each canary
+touches the memory and the head only. Shape suffixes: B sequences, T positions, D hidden width, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fastweights.core.learner import InnerOutput
+from fastweights.core.losses import cross_entropy_B
+from fastweights.core.state import Chunk, Weights
+from fastweights.models.memory.context_nets import Memory
+from fastweights.models.tiny_lm import TinyLM
+
+
+@dataclass(frozen=True, eq=False)
+class ChatModel:
+    """``lm`` in eval mode, without gradients. The carry is ``{"lm": TinyLM's carry, "last_B": int64}``.
+
+    ``last_B`` is the last token of the stream: its successor is not known yet, so the next chunk begins with it.
+    """
+
+    lm: TinyLM
+    memory: Memory
+    bos: int
+
+    @property
+    def device(self) -> torch.device:
+        return self.lm.head.weight.device
+
+    def init_weights(self, batch: int) -> Weights:
+        return {name: w.to(self.device) for name, w in self.memory.init(batch).items()}
+
+    def init_carry(self, batch: int) -> Any:
+        return {"lm": self.lm.init_carry(batch), "last_B": torch.full((batch,), self.bos, device=self.device)}
+
+    def encode(self, chunk: Chunk, carry: Any) -> Any:
+        h_BTD, after = self.lm.hidden(chunk.tokens_BT.to(self.device), carry["lm"])
+        return {"h_BTD": h_BTD, "carry": {"lm": after, "last_B": chunk.targets_BT[:, -1].to(self.device)}}
+
+    def forward(self, weights: Weights, features: Any, chunk: Chunk, carry: Any) -> InnerOutput:
+        logits_BTV = self.lm.logits(self.memory.read(weights, features["h_BTD"]))
+        loss_B = cross_entropy_B(logits_BTV, chunk.targets_BT.to(self.device), chunk.mask_BT.to(self.device))
+        return InnerOutput(loss_B, features["carry"])

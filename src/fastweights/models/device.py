@@ -1,0 +1,25 @@
+"""Where tensors live: ``auto | cpu | cuda | mps``, from an argument or the environment's ``TEXT_LM_DEVICE``."""
+
+import os
+
+import torch
+
+from fastweights.errors import Unsupported
+
+NAMES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device of that name; None takes ``TEXT_LM_DEVICE``, else ``auto`` (cuda, then mps, then cpu).
+
+    Raises :class:`Unsupported` for an unknown name or a device that this machine lacks.
+    """
+    name = name or os.environ.get("TEXT_LM_DEVICE") or "auto"
+    if name not in NAMES:
+        raise Unsupported(f"device {name!r} is not known: use one of {', '.join(NAMES)}")
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    if not present[name]:
+        raise Unsupported(f"device {name!r} is not present on this machine: use auto or cpu")
+    return torch.device(name)

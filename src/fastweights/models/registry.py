@@ -1,0 +1,60 @@
+"""From a model's folder to a model that is ready to read: every file checked, nothing pickled."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from fastweights.data.tokenizer import Tokenizer, load_tokenizer
+from fastweights.errors import Corrupt
+from fastweights.hints import describe
+from fastweights.models.tiny_lm import TinyLM
+from fastweights.models.tiny_lm_config import TinyLMConfig
+from fastweights.store import atomic
+from fastweights.store.tensors import load_tensors
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A frozen model in eval mode, its tokenizer and its manifest."""
+
+    model_id: str
+    lm: TinyLM
+    tokenizer: Tokenizer
+    manifest: dict[str, Any]
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        return self.manifest["checkpoint_sha256"]
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
+    """Read ``config.json``, ``tokenizer.json``, ``manifest.json`` and ``checkpoint.safetensors``.
+
+    Half-precision files become fp32. Raises :class:`Corrupt` naming the file and the mismatch.
+    """
+    manifest = atomic.read_json(folder / "manifest.json")
+    try:
+        config = TinyLMConfig.model_validate(atomic.read_json(folder / "config.json"))
+    except ValidationError as error:
+        raise Corrupt(f"{str(folder / 'config.json')!r}: {describe(error, TinyLMConfig)}") from None
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    if tokenizer.vocab_size != config.vocab_size:
+        raise Corrupt(
+            f"{str(folder)!r}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}: "
+            "one of the two files belongs to another model"
+        )
+    with torch.device("meta"):
+        lm = TinyLM(config)
+    file = folder / "checkpoint.safetensors"
+    tensors, _ = load_tensors(file, manifest.get("checkpoint_sha256"))
+    wanted = lm.state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        found = tuple(tensors[name].shape) if name in tensors else "missing"
+        expected = tuple(wanted[name].shape) if name in wanted else "unexpected"
+        if found != expected:
+            raise Corrupt(f"{str(file)!r}: tensor {name!r} is {found}, the config says {expected}")
+    lm.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, assign=True)
+    return LoadedModel(manifest["id"], lm.to(device).eval().requires_grad_(False), tokenizer, manifest)
