@@ -149,13 +149,14 @@ class ModelPool:
 
     def open(self, model_id: str | None) -> OpenModel:
         """By id, or the latest usable one; every file is checked on the way in."""
-        from fastweights.models.device import pick_device
+        from fastweights.models.device import pick_device, set_threads
         from fastweights.models.registry import load_model
 
         model_id = self.models.resolve(model_id)
         manifest = self.models.get(model_id)
         with self._lock:
             known = self._open.get(model_id)
+            set_threads()
             if known is None or known.loaded.checkpoint_sha256 != manifest.get("checkpoint_sha256"):
                 known = OpenModel(load_model(self.models.path(model_id), pick_device(self.device)))
                 self._open[model_id] = known
