@@ -1,0 +1,59 @@
+/** What the pages read, each under one cache key. */
+import { QueryClient, queryOptions } from "@tanstack/react-query";
+import { ApiProblem } from "../lib/problem";
+import { api, take } from "./client";
+import type { TrainJob } from "./types";
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      retry: (failures, error) => failures < 2 && !(error instanceof ApiProblem && error.status >= 400 && error.status < 500),
+      staleTime: 5_000,
+    },
+  },
+});
+
+const isLive = (job: TrainJob): boolean => job.status === "running" || job.status === "queued";
+
+export const health = queryOptions({
+  queryKey: ["health"],
+  queryFn: () => take(api.GET("/api/health")),
+  refetchInterval: 15_000,
+});
+
+/** The server's OpenAPI document: defaults, bounds and help of the forms. */
+export const openapi = queryOptions({
+  queryKey: ["openapi"],
+  queryFn: async (): Promise<unknown> => {
+    const response = await fetch("/openapi.json");
+    if (!response.ok) throw new ApiProblem(response.status, "No schema", "The server did not give its OpenAPI document.");
+    return response.json();
+  },
+  staleTime: Number.POSITIVE_INFINITY,
+});
+
+export const presets = queryOptions({ queryKey: ["presets"], queryFn: () => take(api.GET("/api/presets")), staleTime: 60_000 });
+
+export const corpora = queryOptions({ queryKey: ["corpora"], queryFn: () => take(api.GET("/api/corpora")) });
+
+export const models = queryOptions({ queryKey: ["models"], queryFn: () => take(api.GET("/api/text/models")) });
+
+export const jobs = queryOptions({
+  queryKey: ["jobs"],
+  queryFn: () => take(api.GET("/api/text/train/jobs")),
+  refetchInterval: (query) => (query.state.data?.some(isLive) ? 2_000 : 10_000),
+});
+
+export const sessions = queryOptions({ queryKey: ["sessions"], queryFn: () => take(api.GET("/api/text/sessions")) });
+
+export const session = (id: string) =>
+  queryOptions({
+    queryKey: ["session", id],
+    queryFn: () => take(api.GET("/api/text/sessions/{session_id}", { params: { path: { session_id: id } } })),
+  });
+
+export const sessionLog = (id: string) =>
+  queryOptions({
+    queryKey: ["session", id, "log"],
+    queryFn: () => take(api.GET("/api/text/sessions/{session_id}/log", { params: { path: { session_id: id } } })),
+  });

@@ -1,0 +1,19 @@
+/** Short names for the generated records. */
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type ChunkEvent = Schemas["Event"];
+export type Decision = ChunkEvent["decision"];
+export type CheckResult = Schemas["CheckResult"];
+export type Turn = Schemas["Turn"];
+export type Sampling = Schemas["Sampling"];
+export type SessionOptions = Schemas["SessionOptions"];
+export type SessionInfo = Schemas["SessionInfo"];
+export type SessionDetail = Schemas["SessionDetail"];
+export type CommitInfo = Schemas["CommitInfo"];
+export type ModelInfo = Schemas["ModelInfo"];
+export type TrainJob = Schemas["TrainJob"];
+export type TrainPoint = Schemas["TrainPoint"];
+export type TrainRequest = Schemas["TrainRequest"];
+export type JobStatus = TrainJob["status"];

@@ -1,0 +1,106 @@
+/** Runs of training as the table lists them, and which of them the charts overlay. Pure. */
+import type { JobStatus, ModelInfo, TrainJob, TrainPoint } from "../api/types";
+
+export interface Run {
+  id: string;
+  status: JobStatus;
+  preset: string | null;
+  step: number;
+  steps: number;
+  resumable: boolean;
+  error: string | null;
+  createdAt: string;
+  last: TrainPoint | null;
+  valBpb: number | null;
+  params: number | null;
+  corpus: string | null;
+  seed: number | null;
+  /** There is a finished model to talk to. */
+  usable: boolean;
+}
+
+const FROM_MODEL: Record<ModelInfo["status"], JobStatus> = {
+  training: "running",
+  ready: "done",
+  sleep_candidate: "done",
+  failed: "failed",
+  cancelled: "cancelled",
+  interrupted: "interrupted",
+};
+
+/** Jobs joined with their models, and models that were trained without a job; newest first. Shipped models are no runs. */
+export function joinRuns(jobs: readonly TrainJob[], models: readonly ModelInfo[]): Run[] {
+  const byId = new Map(models.map((model) => [model.model_id, model]));
+  const known = new Set(jobs.map((job) => job.model_id));
+  const fromJobs = jobs.map((job): Run => {
+    const model = byId.get(job.model_id);
+    return {
+      id: job.model_id,
+      status: job.status,
+      preset: job.preset,
+      step: job.step,
+      steps: job.steps,
+      resumable: job.resumable,
+      error: job.error,
+      createdAt: job.created_at,
+      last: job.last,
+      ...facts(model),
+      valBpb: model?.val_bpb ?? job.last?.val_bpb ?? null,
+    };
+  });
+  const alone = models
+    .filter((model) => !known.has(model.model_id) && !model.shipped)
+    .map(
+      (model): Run => ({
+        id: model.model_id,
+        status: FROM_MODEL[model.status],
+        preset: model.preset,
+        step: model.step,
+        steps: model.steps,
+        resumable: model.status === "interrupted" || model.status === "cancelled",
+        error: null,
+        createdAt: model.created_at,
+        last: null,
+        ...facts(model),
+      }),
+    );
+  return [...fromJobs, ...alone].sort((a, b) => b.createdAt.localeCompare(a.createdAt));
+}
+
+function facts(model: ModelInfo | undefined): Pick<Run, "params" | "corpus" | "seed" | "usable" | "valBpb"> {
+  const name = model?.corpus.name;
+  return {
+    params: model?.params ?? null,
+    corpus: typeof name === "string" ? name : null,
+    seed: model?.seed ?? null,
+    usable: model?.status === "ready",
+    valBpb: model?.val_bpb ?? null,
+  };
+}
+
+export const isLive = (status: JobStatus): boolean => status === "running" || status === "queued";
+
+/** As many runs as the charts can tell apart by colour and dash. */
+export const SLOTS = 6;
+
+/** A run keeps its slot, and so its colour and dash, while others come and go: `a,,c` leaves the second one free. */
+export function parseSlots(text: string | null): (string | null)[] {
+  if (!text) return [];
+  return text
+    .split(",")
+    .slice(0, SLOTS)
+    .map((id) => (/^[a-z0-9][a-z0-9_-]{0,63}$/.test(id) ? id : null));
+}
+
+export function formatSlots(slots: readonly (string | null)[]): string {
+  return slots.map((id) => id ?? "").join(",").replace(/,+$/, "");
+}
+
+/** Takes the run out, or puts it into the first free slot; unchanged where all are taken. */
+export function toggleSlot(slots: readonly (string | null)[], id: string): (string | null)[] {
+  const at = slots.indexOf(id);
+  if (at >= 0) return slots.map((entry, i) => (i === at ? null : entry));
+  const free = slots.indexOf(null);
+  if (free >= 0) return slots.map((entry, i) => (i === free ? id : entry));
+  return slots.length < SLOTS ? [...slots, id] : [...slots];
+}

@@ -1,0 +1,62 @@
+/** Defaults, bounds and help of form fields, read from the server's own OpenAPI document. Pure. */
+
+export interface Field {
+  default?: unknown;
+  min?: number;
+  max?: number;
+  /** The bound itself is not allowed. */
+  exclusiveMin?: boolean;
+  choices?: string[];
+  help?: string;
+  integer?: boolean;
+}
+
+type Json = Record<string, unknown>;
+
+const record = (value: unknown): Json => (typeof value === "object" && value !== null ? (value as Json) : {});
+const number = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);
+
+/** `field(openapi, "SessionOptions", "policy.audit.max_delta")`; an unknown name gives an empty field. */
+export function field(openapi: unknown, schema: string, path: string): Field {
+  const schemas = record(record(record(openapi).components).schemas);
+  let node = record(schemas[schema] ?? schemas[`${schema}-Input`]);
+  let inherited: unknown = undefined;
+  for (const name of path.split(".")) {
+    node = follow(schemas, record(record(node.properties)[name]));
+    inherited = "default" in node ? node.default : record(inherited)[name];
+  }
+  const bounds = [node, ...(Array.isArray(node.anyOf) ? node.anyOf.map(record) : [])];
+  const pick = (key: string): number | undefined => bounds.map((entry) => number(entry[key])).find((v) => v !== undefined);
+  const exclusive = pick("exclusiveMinimum");
+  return {
+    default: inherited,
+    min: pick("minimum") ?? exclusive,
+    exclusiveMin: exclusive !== undefined,
+    max: pick("maximum"),
+    choices: Array.isArray(node.enum) ? node.enum.filter((value) => typeof value === "string") : undefined,
+    help: typeof node.description === "string" ? node.description : undefined,
+    integer: bounds.some((entry) => entry.type === "integer"),
+  };
+}
+
+/** `$ref`, also with siblings or inside `allOf`; siblings win over what they refer to. */
+function follow(schemas: Json, node: Json): Json {
+  const inner = Array.isArray(node.allOf) && node.allOf.length === 1 ? record(node.allOf[0]) : node;
+  const ref = typeof inner.$ref === "string" ? inner.$ref.split("/").at(-1) : undefined;
+  return ref ? { ...record(schemas[ref]), ...node } : node;
+}
+
+/** A copy of `target` with `value` at a dotted path; `undefined` removes it, and empty parents go with it. */
+export function withPath(target: Json, path: string, value: unknown): Json {
+  const [head, ...rest] = path.split(".") as [string, ...string[]];
+  const next = rest.length ? withPath(record(target[head]), rest.join("."), value) : value;
+  const copy = { ...target };
+  const empty = next === undefined || (rest.length > 0 && Object.keys(record(next)).length === 0);
+  if (empty) delete copy[head];
+  else copy[head] = next;
+  return copy;
+}
+
+export function atPath(target: unknown, path: string): unknown {
+  return path.split(".").reduce<unknown>((node, name) => record(node)[name], target);
+}

@@ -1,0 +1,68 @@
+import { describe, expect, it } from "vitest";
+import type { CommitInfo, Turn } from "../api/types";
+import { isTyping, shortcut } from "./keys";
+import { stroke, strokes } from "./palette";
+import { describeSampling, readSampling, seedFrom } from "./sampling";
+import { transcript } from "./transcript";
+
+describe("shortcut", () => {
+  const press = (key: string, changes = {}) => ({ key, ctrlKey: false, metaKey: false, altKey: false, ...changes });
+
+  it("knows the keys", () => {
+    expect(shortcut(press("g"), false, false)).toEqual({ kind: "prefix" });
+    expect(shortcut(press("t"), false, true)).toEqual({ kind: "go", key: "t" });
+    expect(shortcut(press("?"), false, false)).toEqual({ kind: "help" });
+    expect(shortcut(press("/"), false, false)).toEqual({ kind: "focus" });
+    expect(shortcut(press("t"), false, false)).toBeNull();
+  });
+
+  it("leaves text and the browser's own shortcuts alone", () => {
+    expect(shortcut(press("?"), true, false)).toBeNull();
+    expect(shortcut(press("g", { ctrlKey: true }), false, false)).toBeNull();
+    expect(isTyping({ tagName: "TEXTAREA" })).toBe(true);
+    expect(isTyping({ tagName: "INPUT", type: "text" })).toBe(true);
+    expect(isTyping({ tagName: "INPUT", type: "checkbox" })).toBe(false);
+    expect(isTyping({ tagName: "BUTTON" })).toBe(false);
+    expect(isTyping(null)).toBe(false);
+  });
+});
+
+it("tells every slot apart by dash as well as by colour", () => {
+  expect(new Set(strokes.map((entry) => entry.dash.join())).size).toBe(strokes.length);
+  expect(stroke(7)).toBe(strokes[1]);
+});
+
+describe("sampling", () => {
+  it("keeps numbers only", () => {
+    expect(readSampling({ temperature: 0.5, top_p: "x", seed: Number.NaN, other: 1 })).toEqual({ temperature: 0.5 });
+    expect(readSampling(null)).toEqual({});
+  });
+
+  it("says how a reply will be drawn", () => {
+    const defaults = { temperature: 0.8, top_p: 0.95, max_new_tokens: 128 };
+    expect(describeSampling({}, defaults)).toBe("temperature 0.8 · top-p 0.95 · 128 tokens · new seed each time");
+    expect(describeSampling({ temperature: 0, seed: 3 }, defaults)).toBe("greedy · 128 tokens · seed 3");
+  });
+
+  it("draws whole seeds in range", () => {
+    expect(seedFrom(0)).toBe(0);
+    expect(seedFrom(0.9999999999)).toBeLessThan(2 ** 31);
+    expect(Number.isInteger(seedFrom(0.123))).toBe(true);
+  });
+});
+
+describe("transcript", () => {
+  const turn = (commit: string) => ({ commit }) as Turn;
+  const commit = (id: string, kind: CommitInfo["kind"]) => ({ commit: id, kind }) as CommitInfo;
+  const names = (items: ReturnType<typeof transcript>) => items.map((item) => (item.kind === "turn" ? item.turn.commit : "reset"));
+
+  it("puts resets between the turns they came between", () => {
+    const log = [commit("c", "turn"), commit("r", "reset"), commit("a", "turn"), commit("i", "init")];
+    expect(names(transcript([turn("a"), turn("c")], log))).toEqual(["a", "reset", "c"]);
+  });
+
+  it("shows turns that the log does not hold yet", () => {
+    expect(names(transcript([turn("a"), turn("b")], [commit("a", "turn")]))).toEqual(["a", "b"]);
+    expect(names(transcript([turn("a")], []))).toEqual(["a"]);
+  });
+});

@@ -1,0 +1,15 @@
+/** The pages that exist, in the order of the navigation. A new page is one row here and one folder in views/. */
+import { type ComponentType, lazy, type LazyExoticComponent } from "react";
+
+export interface Page {
+  path: string;
+  name: string;
+  /** Second key after `g`. */
+  key: string;
+  view: LazyExoticComponent<ComponentType>;
+}
+
+export const pages: readonly Page[] = [
+  { path: "/train", name: "Train", key: "t", view: lazy(() => import("./views/train/TrainPage")) },
+  { path: "/chat", name: "Chat", key: "c", view: lazy(() => import("./views/chat/ChatPage")) },
+];

@@ -1,0 +1,138 @@
+import { ActionIcon, Popover, Switch, Textarea, Tooltip } from "@mantine/core";
+import { useLocalStorage } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import { openapi } from "../../api/queries";
+import { describeSampling, readSampling, type SamplingChoice, seedFrom } from "../../lib/sampling";
+import { field } from "../../lib/schema";
+import { Send, Sliders, Stop } from "../../ui/icons";
+import { SchemaField } from "../../ui/SchemaField";
+import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import classes from "./Composer.module.css";
+import { dismiss, type Failure, type Live, send, stop } from "./live";
+
+interface Props {
+  id: string;
+  live: Live | null;
+  failure: Failure | null;
+  disabled: boolean;
+}
+
+export function Composer({ id, live, failure, disabled }: Props) {
+  const [message, setMessage] = useState("");
+  const [learn, setLearn] = useLocalStorage({ key: "fastweights-learn", defaultValue: true });
+  const [compare, setCompare] = useLocalStorage({ key: "fastweights-compare", defaultValue: false });
+  const [kept, setKept] = useLocalStorage<SamplingChoice>({ key: "fastweights-sampling", defaultValue: {} });
+  const input = useRef<HTMLTextAreaElement>(null);
+  const choice = readSampling(kept);
+
+  // A message that failed goes back into the field, so that nothing typed is lost.
+  useEffect(() => {
+    if (failure) setMessage((typed) => typed || failure.message);
+  }, [failure]);
+  useEffect(() => input.current?.focus({ preventScroll: true }), []);
+
+  const submit = () => {
+    if (live || disabled || message.trim() === "") return;
+    dismiss(id);
+    void send(id, { message, ...choice, seed: choice.seed ?? seedFrom(Math.random()), frozen: !learn, compare });
+    setMessage("");
+  };
+
+  return (
+    <form
+      className={classes.composer}
+      aria-label="Message"
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <div className={classes.inner}>
+        <div className={classes.field}>
+          <Textarea
+            {...FOCUS_TARGET}
+            ref={input}
+            aria-label="Text to read and continue"
+            placeholder="Text to read and continue"
+            autosize
+            minRows={1}
+            maxRows={9}
+            maxLength={65536}
+            variant="unstyled"
+            classNames={{ root: classes.root, input: classes.input }}
+            value={message}
+            onChange={(event) => setMessage(event.currentTarget.value)}
+            onKeyDown={(event) => {
+              if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+              event.preventDefault();
+              submit();
+            }}
+          />
+          {live ? (
+            <Tooltip label="Stop (Esc)">
+              <ActionIcon
+                variant="filled"
+                color="brick"
+                size={34}
+                aria-label="Stop the reply"
+                disabled={live.phase === "stopping"}
+                onClick={() => stop(id)}
+              >
+                <Stop />
+              </ActionIcon>
+            </Tooltip>
+          ) : (
+            <Tooltip label="Send (Enter)">
+              <ActionIcon variant="filled" color="petrol" size={34} type="submit" aria-label="Send" disabled={disabled || message.trim() === ""}>
+                <Send />
+              </ActionIcon>
+            </Tooltip>
+          )}
+        </div>
+        <div className={classes.row}>
+          <Switch size="xs" label="Learn from it" checked={learn} onChange={(event) => setLearn(event.currentTarget.checked)} />
+          <Switch
+            size="xs"
+            label="Compare with frozen"
+            checked={compare}
+            onChange={(event) => setCompare(event.currentTarget.checked)}
+          />
+          <SamplingMenu choice={choice} onChange={setKept} />
+        </div>
+      </div>
+    </form>
+  );
+}
+
+function SamplingMenu({ choice, onChange }: { choice: SamplingChoice; onChange: (choice: SamplingChoice) => void }) {
+  const { data } = useQuery(openapi);
+  const standard = (name: string) => {
+    const value = field(data, "Sampling", name).default;
+    return typeof value === "number" ? value : undefined;
+  };
+  const defaults = { temperature: standard("temperature"), top_p: standard("top_p"), max_new_tokens: standard("max_new_tokens") };
+  const values = choice as Record<string, unknown>;
+  const input = (path: string, label: string) => (
+    <SchemaField schema="Sampling" path={path} label={label} values={values} onChange={(next) => onChange(readSampling(next))} />
+  );
+  return (
+    <Popover position="top-end" width={300} trapFocus shadow="md" radius="md">
+      <Popover.Target>
+        <button type="button" className={classes.sampling} aria-label="Sampling">
+          <Sliders size={15} />
+          <span>{describeSampling(choice, defaults)}</span>
+        </button>
+      </Popover.Target>
+      <Popover.Dropdown>
+        <div className={classes.fields}>
+          {input("temperature", "Temperature")}
+          {input("top_p", "Top-p")}
+          {input("max_new_tokens", "Longest reply, tokens")}
+          {input("seed", "Seed")}
+        </div>
+        <p className={classes.hint}>An empty field takes the server's default; an empty seed, a new one for every message.</p>
+      </Popover.Dropdown>
+    </Popover>
+  );
+}

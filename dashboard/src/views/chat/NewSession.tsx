@@ -1,0 +1,133 @@
+import { ActionIcon, Button, Select } from "@mantine/core";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { Link, useLocation } from "wouter";
+import { api, take } from "../../api/client";
+import { models, openapi, queryClient, sessions } from "../../api/queries";
+import type { ModelInfo, SessionOptions } from "../../api/types";
+import { ago, count, fixed } from "../../lib/format";
+import { atPath, field } from "../../lib/schema";
+import { Empty } from "../../ui/Empty";
+import { Chevron, Menu } from "../../ui/icons";
+import { Problem } from "../../ui/Problem";
+import { SchemaField, type Values } from "../../ui/SchemaField";
+import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import classes from "./NewSession.module.css";
+
+/** Which model, and how it learns. Every default is the server's own. */
+export function NewSession({ model, onOpenList }: { model: string | null; onOpenList?: () => void }) {
+  const modelList = useQuery(models);
+  const schema = useQuery(openapi);
+  const [, navigate] = useLocation();
+  const [chosen, setChosen] = useState<string | null>(model);
+  const [options, setOptions] = useState<Values>({});
+
+  const usable = (modelList.data ?? [])
+    .filter((entry) => entry.status === "ready")
+    .sort((a, b) => Number(a.shipped) - Number(b.shipped) || b.created_at.localeCompare(a.created_at));
+  const info = usable.find((entry) => entry.model_id === chosen) ?? usable[0];
+
+  const create = useMutation({
+    mutationFn: () =>
+      take(api.POST("/api/text/sessions", { body: { ...options, model: info?.model_id ?? null } as unknown as SessionOptions })),
+    onSuccess: (made) => {
+      void queryClient.invalidateQueries({ queryKey: sessions.queryKey });
+      navigate(`/chat/${made.session_id}`);
+    },
+  });
+
+  const value = (path: string) => atPath(options, path) ?? field(schema.data, "SessionOptions", path).default;
+  const input = (path: string, label: string, disabled = false) => (
+    <SchemaField schema="SessionOptions" path={path} label={label} values={options} onChange={setOptions} disabled={disabled} />
+  );
+
+  return (
+    <div className={classes.page}>
+      <form
+        className={classes.form}
+        aria-label="New session"
+        onSubmit={(event) => {
+          event.preventDefault();
+          create.mutate();
+        }}
+      >
+        <div className={classes.head}>
+          {onOpenList && (
+            <ActionIcon aria-label="Show the sessions" onClick={onOpenList}>
+              <Menu />
+            </ActionIcon>
+          )}
+          <h1>New session</h1>
+        </div>
+        <p className={classes.lead}>
+          A session reads what you send in chunks, learns from each chunk through the guard, and then continues the text. What
+          it learned stays in its fast weights, turn after turn; the model itself does not change.
+        </p>
+        <Problem error={modelList.error} onRetry={() => void modelList.refetch()} />
+        {modelList.data && usable.length === 0 ? (
+          <Empty title="No model is ready" action={<Button component={Link} href="/train">Train one</Button>}>
+            A run that has finished on the Train page shows up here.
+          </Empty>
+        ) : (
+          <>
+            <Select
+              {...FOCUS_TARGET}
+              label="Model"
+              data={usable.map((entry) => entry.model_id)}
+              value={info?.model_id ?? null}
+              onChange={setChosen}
+              description={info && <About model={info} />}
+              inputWrapperOrder={["label", "input", "description", "error"]}
+            />
+            <details className={classes.fold}>
+              <summary>
+                <Chevron size={14} />
+                <span>Advanced</span>
+                <small>
+                  {String(value("memory")).replace("_", " ")} memory · {String(value("rule"))} · lr {String(value("lr"))} ·{" "}
+                  {String(value("chunk_tokens"))}-token chunks · audit {String(value("policy.audit.mode"))} · drift{" "}
+                  {String(value("policy.drift.mode"))} · SPFW {String(value("policy.spfw.mode"))}
+                </small>
+              </summary>
+              <fieldset>
+                <legend>How it learns</legend>
+                {input("memory", "Memory")}
+                {input("rank", "Rank", value("memory") !== "low_rank")}
+                {input("rule", "Rule")}
+                {input("lr", "Learning rate")}
+                {input("momentum", "Momentum")}
+                {input("inner_steps", "Inner steps")}
+                {input("chunk_tokens", "Tokens per chunk")}
+              </fieldset>
+              <fieldset>
+                <legend>What the guard enforces</legend>
+                {input("policy.audit.mode", "Canary audit")}
+                {input("policy.audit.max_delta", "Largest rise (nats)", value("policy.audit.mode") === "off")}
+                {input("policy.audit.max_z", "Largest z", value("policy.audit.mode") === "off")}
+                {input("policy.drift.mode", "Drift budget")}
+                {input("policy.drift.budget", "Budget (nats)", value("policy.drift.mode") === "off")}
+                {input("policy.spfw.mode", "Projection (SPFW)")}
+              </fieldset>
+            </details>
+            <Problem error={create.error} />
+            <div>
+              <Button type="submit" loading={create.isPending} disabled={!info}>
+                Start session
+              </Button>
+            </div>
+          </>
+        )}
+      </form>
+    </div>
+  );
+}
+
+function About({ model }: { model: ModelInfo }) {
+  const corpus = typeof model.corpus.name === "string" ? ` on ${model.corpus.name}` : "";
+  const made = model.shipped ? "ships with the package" : `trained ${ago(model.created_at, Date.now())}`;
+  return (
+    <>
+      {count(model.params)} parameters{corpus}, {fixed(model.val_bpb)} held-out bits per byte, {made}
+    </>
+  );
+}

@@ -1,0 +1,77 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
+import { session, sessionLog } from "../../api/queries";
+import { clock } from "../../lib/format";
+import { transcript } from "../../lib/transcript";
+import { Empty } from "../../ui/Empty";
+import { Problem } from "../../ui/Problem";
+import { Composer } from "./Composer";
+import { stop, useLive } from "./live";
+import { LiveCard } from "./LiveCard";
+import { SessionHeader } from "./SessionHeader";
+import classes from "./SessionView.module.css";
+import { TurnCard } from "./TurnCard";
+
+/** One session: what it is, every turn so far, and the field for the next. */
+export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () => void }) {
+  const { data, error, refetch } = useQuery(session(id));
+  const log = useQuery(sessionLog(id));
+  const { live, failure } = useLive(id);
+  const scroller = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+  const items = transcript(data?.turns ?? [], log.data ?? []);
+
+  useEffect(() => {
+    const box = scroller.current;
+    if (box && atEnd.current) box.scrollTop = box.scrollHeight;
+  }, [live, failure, items.length]);
+
+  useEffect(() => {
+    if (!live) return;
+    atEnd.current = true;
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector('[role="dialog"]')) stop(id);
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [id, live !== null]);
+
+  return (
+    <div className={classes.view}>
+      <SessionHeader id={id} session={data} onOpenList={onOpenList} />
+      <div
+        ref={scroller}
+        className={classes.scroll}
+        tabIndex={0}
+        role="region"
+        aria-label="Turns"
+        onScroll={(event) => {
+          const box = event.currentTarget;
+          atEnd.current = box.scrollHeight - box.scrollTop - box.clientHeight < 80;
+        }}
+      >
+        <div className={classes.turns}>
+          <Problem error={error} onRetry={() => void refetch()} />
+          {data && items.length === 0 && !live && (
+            <Empty title="Nothing read yet">
+              Send a passage: the model reads it in chunks of {data.options.chunk_tokens} tokens, learns from each, and continues it.
+              Then send the same passage again, and watch its loss before learning fall.
+            </Empty>
+          )}
+          {items.map((item) =>
+            item.kind === "turn" ? (
+              <TurnCard key={item.turn.commit} sessionId={id} turn={item.turn} policy={data?.options.policy} />
+            ) : (
+              <p key={item.commit.commit} className={classes.mark} title={clock(item.commit.created_at)}>
+                <span>Reset: fast weights as at the start</span>
+              </p>
+            ),
+          )}
+          {live && <LiveCard live={live} policy={data?.options.policy} />}
+          {failure && <Problem error={failure.error} />}
+        </div>
+      </div>
+      <Composer id={id} live={live} failure={failure} disabled={!data} />
+    </div>
+  );
+}

@@ -1,0 +1,52 @@
+import { ActionIcon, Tooltip } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import type { SessionOptions, Turn } from "../../api/types";
+import { clock, duration, plural, shortHash } from "../../lib/format";
+import { Fork } from "../../ui/icons";
+import { ForkDialog } from "./ForkDialog";
+import { LearningCard } from "./LearningCard";
+import { Prompt, Replies } from "./Texts";
+import classes from "./TurnCard.module.css";
+
+interface Props {
+  sessionId: string;
+  turn: Turn;
+  policy: SessionOptions["policy"] | undefined;
+}
+
+const STOPPED: Record<Turn["stopped"], string> = {
+  length: "",
+  stop: "ended at a stop text",
+  eos: "ended by the model",
+  cancelled: "stopped by you",
+};
+
+export function TurnCard({ sessionId, turn, policy }: Props) {
+  const [forking, { open, close }] = useDisclosure(false);
+  return (
+    <article className={classes.card} aria-label={`Turn ${turn.turn}`} data-turn={turn.turn} data-commit={turn.commit}>
+      <header className={classes.head}>
+        <b>Turn {turn.turn}</b>
+        <span title={clock(turn.created_at)}>{plural(turn.reply_tokens, "token")} in {duration(turn.seconds)}</span>
+        <span>seed {turn.sampling.seed}</span>
+        {STOPPED[turn.stopped] && <span>{STOPPED[turn.stopped]}</span>}
+        <span className={classes.commit}>
+          <code title={turn.commit}>{shortHash(turn.commit)}</code>
+          <Tooltip label="Fork the session from this turn">
+            <ActionIcon size="sm" aria-label={`Fork from turn ${turn.turn}`} onClick={open}>
+              <Fork size={14} />
+            </ActionIcon>
+          </Tooltip>
+        </span>
+      </header>
+      <Prompt text={turn.prompt} />
+      <Replies
+        adapted={turn.reply}
+        frozen={turn.frozen_reply ?? null}
+        learned={turn.learned}
+      />
+      <LearningCard events={turn.events} learned={turn.learned} drift={turn.drift} policy={policy} />
+      {forking && <ForkDialog sessionId={sessionId} at={turn.commit} from={`turn ${turn.turn}`} onClose={close} />}
+    </article>
+  );
+}

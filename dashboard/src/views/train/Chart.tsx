@@ -1,0 +1,118 @@
+import { useComputedColorScheme } from "@mantine/core";
+import { useElementSize } from "@mantine/hooks";
+import { useEffect, useMemo, useRef, useState } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { stroke } from "../../lib/palette";
+import { alignCurves, type Curve, lastKnown } from "../../lib/series";
+import { Swatch } from "../../ui/Swatch";
+import classes from "./Chart.module.css";
+
+export interface RunCurve extends Curve {
+  id: string;
+  slot: number;
+}
+
+interface Props {
+  title: string;
+  unit: string;
+  xLabel: string;
+  curves: RunCurve[];
+  format: (value: number | null) => string;
+  /** Values are far apart (held-out figures): draw each as a dot too. */
+  sparse?: boolean;
+}
+
+const HEIGHT = 190;
+
+/** One figure of the overlaid runs against steps or time; the pointer's place is shared by all charts of the page. */
+export function Chart({ title, unit, xLabel, curves, format, sparse = false }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const { ref, width } = useElementSize<HTMLDivElement>();
+  const scheme = useComputedColorScheme("light", { getInitialValueInEffect: false });
+  const [index, setIndex] = useState<number | null>(null);
+  const data = useMemo(() => alignCurves(curves), [curves]);
+  const slots = curves.map((curve) => curve.slot).join();
+  const latest = useRef(data);
+  latest.current = data;
+
+  useEffect(() => {
+    if (!host.current || width === 0) return;
+    const css = getComputedStyle(document.documentElement);
+    const colour = (name: string) => css.getPropertyValue(name).trim();
+    const axis: uPlot.Axis = {
+      stroke: colour("--muted"),
+      font: `11px ${getComputedStyle(document.body).fontFamily}`,
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { show: false },
+    };
+    const drawn = new uPlot(
+      {
+        width,
+        height: HEIGHT,
+        padding: [10, 12, 0, 0],
+        legend: { show: false },
+        scales: { x: { time: false } },
+        cursor: { sync: { key: "train" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
+        axes: [
+          { ...axis, grid: { show: false }, size: 28, gap: 4 },
+          { ...axis, size: 46, gap: 6, values: (_, ticks) => ticks.map((tick) => String(+tick.toPrecision(6))) },
+        ],
+        series: [
+          {},
+          ...slots.split(",").map((slot): uPlot.Series => {
+            const style = stroke(Number(slot));
+            return {
+              stroke: style[scheme],
+              width: 1.6,
+              dash: style.dash,
+              spanGaps: true,
+              points: { show: sparse ? true : undefined, size: sparse ? 5 : 4, fill: style[scheme] },
+            };
+          }),
+        ],
+        hooks: { setCursor: [(u) => setIndex(u.cursor.idx ?? null)] },
+      },
+      latest.current as uPlot.AlignedData,
+      host.current,
+    );
+    plot.current = drawn;
+    return () => {
+      plot.current = null;
+      drawn.destroy();
+    };
+  }, [slots, scheme, width === 0, sparse]);
+
+  useEffect(() => plot.current?.setData(data as uPlot.AlignedData), [data]);
+  useEffect(() => plot.current?.setSize({ width, height: HEIGHT }), [width]);
+
+  const [xs, ...columns] = data;
+  const at = index !== null && index < xs.length ? index : null;
+  const readings = curves.map((curve, i) => {
+    const column = columns[i] ?? [];
+    return { ...curve, value: at === null ? lastKnown(column) : lastKnown(column.slice(0, at + 1)) };
+  });
+  const empty = columns.every((column) => lastKnown(column) === null);
+  const said = readings.map((reading) => `${reading.id} ${format(reading.value)}`).join(", ");
+  return (
+    <figure className={classes.chart} aria-label={`${title} in ${unit}: ${said}`} data-chart={title} data-points={xs.length}>
+      <figcaption>
+        <span className={classes.title}>{title}</span>
+        <span className={classes.unit}>{at === null ? unit : `${unit} at ${xLabel} ${String(+(xs[at] as number).toPrecision(7))}`}</span>
+        <span className={classes.readings}>
+          {readings.map((reading) => (
+            <span key={reading.id} title={reading.id}>
+              {readings.length > 1 && <Swatch slot={reading.slot} />}
+              {format(reading.value)}
+            </span>
+          ))}
+        </span>
+      </figcaption>
+      <div ref={ref} className={classes.frame} style={{ height: HEIGHT }}>
+        <div ref={host} />
+        {empty && <p>No value yet</p>}
+      </div>
+    </figure>
+  );
+}

@@ -1,0 +1,70 @@
+import { Button, Progress } from "@mantine/core";
+import { Link } from "wouter";
+import { count, duration, figure, fixed, percent, plural, whole } from "../../lib/format";
+import { isLive, type Run } from "../../lib/runs";
+import { Problem } from "../../ui/Problem";
+import { JobMark } from "../../ui/Status";
+import classes from "./RunStrip.module.css";
+import { useRunActions } from "./useRunActions";
+
+/** Where one run stands: progress and time left while it runs, its result and the next step when it has ended. */
+export function RunStrip({ run }: { run: Run }) {
+  const { cancel, resume } = useRunActions();
+  const live = isLive(run.status);
+  const share = run.steps > 0 ? Math.min(1, run.step / run.steps) : 0;
+  const last = run.last;
+  return (
+    <section className={classes.strip} aria-label={`Run ${run.id}`} data-status={run.status}>
+      <div className={classes.head}>
+        <h2 title={run.id}>{run.id}</h2>
+        <JobMark status={run.status} />
+        <span className={classes.actions}>
+          {live && (
+            <Button variant="default" size="xs" loading={cancel.isPending} onClick={() => cancel.mutate(run.id)}>
+              Cancel
+            </Button>
+          )}
+          {run.resumable && !live && (
+            <Button size="xs" loading={resume.isPending} onClick={() => resume.mutate(run)}>
+              Resume
+            </Button>
+          )}
+          {run.usable && !live && (
+            <Button component={Link} href={`/chat?model=${run.id}`} variant="light" size="xs">
+              Chat with it
+            </Button>
+          )}
+        </span>
+      </div>
+      <Progress value={100 * share} size={4} radius={2} aria-label={`${percent(share)} of the steps`} transitionDuration={200} />
+      <dl className={classes.figures}>
+        <Figure name="Step" value={`${whole(run.step)} of ${whole(run.steps)}`} />
+        {live && <Figure name="Time left" value={last ? duration(last.eta_s) : "–"} />}
+        <Figure name="Loss" value={fixed(last?.loss)} />
+        <Figure name="Held-out bits per byte" value={fixed(run.valBpb ?? last?.val_bpb)} />
+        <Figure name="Gradient norm" value={figure(last?.grad_norm)} />
+        <Figure name="Tokens per second" value={count(last?.tokens_per_s)} />
+        <Figure name="CPU time" value={duration(last?.cpu_seconds)} />
+        {run.params !== null && <Figure name="Parameters" value={count(run.params)} />}
+      </dl>
+      {run.status === "interrupted" && (
+        <p className={classes.note}>
+          {run.resumable
+            ? `The process ended before its ${plural(run.steps, "step")} were done. Resume goes on from the last checkpoint.`
+            : "The process ended before its first checkpoint. Start it again from the form."}
+        </p>
+      )}
+      {run.error && <Problem error={new Error(run.error)} />}
+      <Problem error={cancel.error ?? resume.error} />
+    </section>
+  );
+}
+
+function Figure({ name, value }: { name: string; value: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}

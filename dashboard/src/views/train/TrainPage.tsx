@@ -1,0 +1,81 @@
+import { useEffect, useState } from "react";
+import { follow } from "../../api/follow";
+import { isLive } from "../../lib/runs";
+import { Empty } from "../../ui/Empty";
+import { Problem } from "../../ui/Problem";
+import { useTitle } from "../../ui/useTitle";
+import { Charts } from "./Charts";
+import { RunStrip } from "./RunStrip";
+import { RunTable } from "./RunTable";
+import { TrainForm } from "./TrainForm";
+import classes from "./TrainPage.module.css";
+import { useRuns, useShown } from "./useRuns";
+
+export default function TrainPage() {
+  useTitle("Train");
+  const { runs, slots, loading, error, toggle, show } = useRuns();
+  const { shown, error: curveError } = useShown(slots, runs);
+  const [picked, setPicked] = useState<string | null>(null);
+  const focus = runs.find((run) => run.id === picked) ?? runs.find((run) => slots.includes(run.id)) ?? runs[0];
+  const live = runs.filter((run) => isLive(run.status));
+  const strips = focus ? [focus, ...live.filter((run) => run.id !== focus.id)] : [];
+
+  return (
+    <div className={classes.page}>
+      <h1 className="visually-hidden">Train</h1>
+      {live.map((run) => (
+        <Follow key={run.id} id={run.id} />
+      ))}
+      <aside>
+        <TrainForm
+          onStarted={(job) => {
+            setPicked(job.model_id);
+            show(job.model_id);
+          }}
+        />
+      </aside>
+      <div className={classes.main}>
+        <Problem error={error ?? curveError} />
+        {!loading && !error && runs.length === 0 && (
+          <div className="panel">
+            <Empty title="No run yet">
+              Start one with the form: the smallest preset on the corpus <code>tiny</code> needs no download and shows its
+              first curve within seconds. Finished models appear in Chat.
+            </Empty>
+          </div>
+        )}
+        {strips.map((run) => (
+          <RunStrip key={run.id} run={run} />
+        ))}
+        {shown.length > 0 && <Charts shown={shown} />}
+        {runs.length > 0 && shown.length === 0 && !loading && (
+          <div className="panel">
+            <Empty title="No run is shown">Tick one or more in the table to see their curves, each with its own colour and dash.</Empty>
+          </div>
+        )}
+        {runs.length > 0 && (
+          <RunTable
+            runs={runs}
+            slots={slots}
+            focus={focus?.id ?? null}
+            onToggle={toggle}
+            onFocus={(id) => {
+              setPicked(id);
+              show(id);
+            }}
+          />
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Keeps one running job's curve current while the page is open. */
+function Follow({ id }: { id: string }) {
+  useEffect(() => {
+    const stop = new AbortController();
+    void follow(id, stop.signal);
+    return () => stop.abort();
+  }, [id]);
+  return null;
+}

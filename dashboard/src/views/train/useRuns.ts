@@ -1,0 +1,56 @@
+import { useQueries, useQuery } from "@tanstack/react-query";
+import { useCallback, useMemo } from "react";
+import { useSearchParams } from "wouter";
+import { fetchMetrics, metricsKey } from "../../api/follow";
+import { jobs, models } from "../../api/queries";
+import type { TrainPoint } from "../../api/types";
+import { formatSlots, joinRuns, parseSlots, type Run, toggleSlot } from "../../lib/runs";
+
+/** All runs, and the slots of those that the charts overlay. The choice is in the URL; without one it is the newest run. */
+export function useRuns() {
+  const jobList = useQuery(jobs);
+  const modelList = useQuery(models);
+  const runs = useMemo(() => joinRuns(jobList.data ?? [], modelList.data ?? []), [jobList.data, modelList.data]);
+  const [search, setSearch] = useSearchParams();
+  const chosen = search.get("runs");
+  const newest = runs[0]?.id;
+  const slots = useMemo(
+    () => (chosen === null && newest ? [newest] : parseSlots(chosen)),
+    [chosen, newest],
+  );
+  const choose = useCallback(
+    (next: (string | null)[]) => setSearch({ runs: formatSlots(next) }, { replace: true }),
+    [setSearch],
+  );
+  return {
+    runs,
+    slots,
+    loading: jobList.isPending || modelList.isPending,
+    error: jobList.error ?? modelList.error,
+    toggle: (id: string) => choose(toggleSlot(slots, id)),
+    show: (id: string) => slots.includes(id) || choose(toggleSlot(slots.some((s) => s === null) || slots.length < 6 ? slots : [], id)),
+  };
+}
+
+export interface Shown {
+  id: string;
+  slot: number;
+  points: TrainPoint[];
+}
+
+/** The rows of the overlaid runs; those still running are added to by `Follow`. */
+export function useShown(slots: (string | null)[], runs: Run[]): { shown: Shown[]; error: unknown } {
+  const wanted = useMemo(
+    () => slots.flatMap((id, slot) => (id && runs.some((run) => run.id === id) ? [{ id, slot }] : [])),
+    [slots, runs],
+  );
+  const results = useQueries({
+    queries: wanted.map(({ id }) => ({
+      queryKey: metricsKey(id),
+      queryFn: () => fetchMetrics(id),
+      staleTime: Number.POSITIVE_INFINITY,
+    })),
+  });
+  const shown = wanted.map(({ id, slot }, i) => ({ id, slot, points: results[i]?.data ?? [] }));
+  return { shown, error: results.find((result) => result.error)?.error ?? null };
+}
