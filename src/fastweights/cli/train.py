@@ -23,7 +23,7 @@ def train(
     tokenizer: str | None = None,
     steps: int | None = None,
     schedule_steps: int | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     seed: int | None = None,
     resume: str | None = None,
     ckpt_dir: Path | None = None,
@@ -48,7 +48,7 @@ def train(
     schedule_steps
         Length of the learning-rate schedule, if the run will go on beyond --steps later.
     device
-        auto takes cuda, else mps, else cpu; the environment's TEXT_LM_DEVICE sets the default.
+        auto takes cuda, else mps, else cpu (default: the environment's TEXT_LM_DEVICE, else auto).
     seed
         Of the first weights and of the windows.
     resume
@@ -94,7 +94,7 @@ def train(
 
 
 def _start(
-    store: "Store", config: "TrainConfig", preset: str, model_id: str | None, device: str, ckpt_dir: Path | None
+    store: "Store", config: "TrainConfig", preset: str, model_id: str | None, device: str | None, ckpt_dir: Path | None
 ) -> dict[str, Any]:
     from fastweights.data.corpus import encode_source
     from fastweights.data.sources import default_corpus, find_source
@@ -123,7 +123,7 @@ def _resume(
     resume: str,
     changes: dict[str, Any],
     corpus: str | None,
-    device: str,
+    device: str | None,
     ckpt_dir: Path | None,
     preset: str | None,
 ) -> dict[str, Any]:
@@ -175,16 +175,16 @@ def _tokenizer(config: "TrainConfig", source: Any) -> "Tokenizer":
     return load_tokenizer(config.tokenizer)
 
 
-def _run(config: "TrainConfig", store: "Store", device: str, **rest: Any) -> dict[str, Any]:
+def _run(config: "TrainConfig", store: "Store", device: str | None, **rest: Any) -> dict[str, Any]:
     """The run with signals, progress and log lines around it."""
     from fastweights.cli.progress import Progress, catch_signals
-    from fastweights.train.device import resolve_device
+    from fastweights.models.device import pick_device
     from fastweights.train.loop import Hooks, train
 
     shared = output.current()
     with catch_signals() as caught, Progress(shared, rest["model_id"], config.steps) as progress:
         hooks = Hooks(point=progress.point, step=progress.step, stop=caught, notice=shared.notice)
-        result = train(config, store, device=resolve_device(device), hooks=hooks, **rest)
+        result = train(config, store, device=str(pick_device(device)), hooks=hooks, **rest)
         return {**result, "reason": caught()}
 
 

@@ -71,7 +71,7 @@ def train(
         trainer.restore(resume.tensors, resume.meta["trainer"])
         if trainer.step >= config.steps and exists and models.get(model_id)["status"] == "ready":
             raise FastweightsError(f"steps {config.steps}: model {model_id!r} is there already; give a larger --steps")
-    set_threads(config, trainer)
+    torch.set_num_threads(threads_for(sum(p.numel() for p in trainer.params), config.threads))
     manifest = _manifest(config, trainer, preset, ckpt_dir)
     if not exists:
         models.create(model_id, manifest)
@@ -88,15 +88,12 @@ def train(
             raise
 
 
-def set_threads(config: TrainConfig, trainer: Trainer) -> int:
-    """Threads of this process: ``FASTWEIGHTS_THREADS``, else the config's, else 1 below 20M parameters, else all."""
-    own = sum(p.numel() for p in trainer.params) < ONE_THREAD_BELOW
+def threads_for(params: int, wanted: int | None = None) -> int:
+    """CPU threads: ``FASTWEIGHTS_THREADS``, else ``wanted``, else 1 below 20M parameters and all cores above."""
     text = os.environ.get("FASTWEIGHTS_THREADS", "")
     if text and not (text.isdigit() and int(text) > 0):
         raise FastweightsError(f"FASTWEIGHTS_THREADS={text!r} is not a positive number")
-    threads = int(text) if text else config.threads or (1 if own else os.cpu_count() or 1)
-    torch.set_num_threads(threads)
-    return threads
+    return int(text) if text else wanted or (1 if params < ONE_THREAD_BELOW else os.cpu_count() or 1)
 
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""``fastweights models``: what is in the store, and how it comes in and out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from fastweights.cli import output
+
+if TYPE_CHECKING:
+    from fastweights.services.models import ModelService
+
+app = App(name="models", help="List, show, import and export models.")
+
+
+def _service() -> "ModelService":
+    from fastweights.services.models import ModelService
+    from fastweights.store.models import Models
+
+    return ModelService(Models(output.current().store()))
+
+
+@app.command
+def ls() -> None:
+    """Every model, newest first; the shipped starter last."""
+    rows = _service().list()
+    head = ("id", "status", "params", "step", "val bpb", "corpus", "tokenizer", "preset")
+    lines = (
+        (
+            m.model_id,
+            m.status,
+            m.params,
+            f"{m.step}/{m.steps}",
+            m.val_bpb,
+            m.corpus.get("name"),
+            m.tokenizer.get("kind"),
+            m.preset,
+        )
+        for m in rows
+    )
+    empty = "no model yet; make one with: fastweights train"
+    output.current().emit(rows, lambda: output.table(lines, head) if rows else empty)
+
+
+@app.command
+def show(model_id: str, /) -> None:
+    """One model: its status, corpus, tokenizer and figures."""
+    info = _service().show(model_id)
+    fields = ((name, value) for name, value in info.model_dump(mode="json").items())
+    output.current().emit(info, lambda: output.table(fields, ("field", "value")))
+
+
+@app.command
+def export(model_id: str, folder: Path, /) -> None:
+    """Copy a model (weights, config, tokenizer, manifest, log) into a new folder.
+
+    Parameters
+    ----------
+    model_id
+        Id of a model that has weights.
+    folder
+        A folder that does not exist yet.
+    """
+    place = _service().export(model_id, folder)
+    output.current().emit({"model_id": model_id, "folder": str(place)}, f"{model_id} -> {place}")
+
+
+@app.command(name="import")
+def import_(folder: Path, /, *, model_id: str | None = None) -> None:
+    """Check a folder that 'models export' wrote, and take the model into the store.
+
+    Parameters
+    ----------
+    folder
+        What 'models export' wrote.
+    model_id
+        Id in this store (default: the id it had).
+    """
+    info = _service().import_(folder, model_id)
+    output.current().emit(info, f"{info.model_id}: {info.params:,} parameters, {info.status}")
