@@ -1,0 +1,111 @@
+"""What the routes share: the services of one store, made when first needed, and the threads that do their work."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+
+from fastweights.server.gate import Access
+from fastweights.server.web import WEB
+from fastweights.services.jobs import TrainJobs
+from fastweights.services.models import ModelService
+from fastweights.services.records import ID_PATTERN
+from fastweights.store.models import Models
+from fastweights.store.root import Store
+
+if TYPE_CHECKING:
+    from fastweights.services.chat import ChatService
+    from fastweights.services.generate import GenerateService
+
+__all__ = ["ID_PATTERN", "Services", "Settings", "StrictJSONRoute", "Use"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server runs. ``device`` None: as TEXT_LM_DEVICE says. ``web`` None: no dashboard (``--api-only``)."""
+
+    root: Path | str | None = None
+    access: Access = field(default_factory=Access)
+    device: str | None = None
+    web: Path | None = WEB
+
+
+class Services:
+    """One store's services. Torch loads with the first chat or sample, not with the server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.root)
+        self.jobs = TrainJobs(self.store)
+        self.models = ModelService(Models(self.store))
+        self.threads = ThreadPoolExecutor(max_workers=max(4, os.cpu_count() or 1), thread_name_prefix="fastweights")
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _made(self) -> "tuple[ChatService, GenerateService]":
+        from fastweights.services.chat import ChatService
+        from fastweights.services.generate import GenerateService, ModelPool
+
+        pool = ModelPool(self.store, self.settings.device)
+        return ChatService(self.store, pool=pool), GenerateService(self.store, pool=pool)
+
+    @property
+    def chat(self) -> "ChatService":
+        with self._lock:
+            return self._made[0]
+
+    @property
+    def generate(self) -> "GenerateService":
+        with self._lock:
+            return self._made[1]
+
+    @property
+    def device(self) -> str:
+        """The device in use; as configured while torch is not loaded."""
+        configured = self.settings.device or os.environ.get("TEXT_LM_DEVICE") or "auto"
+        if "torch" not in sys.modules:
+            return configured
+        from fastweights.models.device import pick_device
+
+        return str(pick_device(self.settings.device))
+
+    def close(self) -> None:
+        """Ends streams early (their replies are committed as cancelled), then waits for the work under way."""
+        self.closing.set()
+        self.threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _services(request: Request) -> Services:
+    return request.app.state.services
+
+
+Use = Annotated[Services, Depends(_services)]
+
+
+class _StrictJSONRequest(Request):
+    async def json(self) -> Any:
+        """Strict JSON: no NaN, no Infinity, no lone surrogates (all of which Python's own parser lets through)."""
+        import orjson
+
+        return orjson.loads(await self.body())
+
+
+class StrictJSONRoute(APIRoute):
+    """A route whose body is strict JSON; what is not gets a 422 before any model sees it."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Any:
+            return await handler(_StrictJSONRequest(request.scope, request.receive))
+
+        return strict

@@ -1,0 +1,78 @@
+"""Bodies and answers that only HTTP has; everything else is ``services/records.py``."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fastweights.services.records import ID_PATTERN, Record, Sampling, SessionOptions
+
+
+class Health(Record):
+    """``device``: in use, or as configured while torch is not loaded."""
+
+    status: Literal["ok"] = "ok"
+    name: Literal["fastweights"] = "fastweights"
+    version: str
+    root: str
+    models: int
+    sessions: int
+    device: str
+
+
+class PresetInfo(Record):
+    """A training preset, as a form needs it."""
+
+    name: str
+    description: str
+    steps: int
+    batch_size: int
+    seq_len: int
+    tokenizer: str
+    corpus: str | None
+    backbone: str
+    dim: int
+    layers: int
+
+
+class CorpusInfo(Record):
+    """A corpus that can be named. ``hint``: how to get it, where it is not available."""
+
+    name: str
+    bytes: int
+    available: bool
+    hint: str
+
+
+class NewSession(SessionOptions):
+    """Body of ``POST /api/text/sessions``."""
+
+    model_id: str | None = Field(default=None, pattern=ID_PATTERN, description="the same as model")
+    session_id: str | None = Field(default=None, pattern=ID_PATTERN, description="default: a fresh one")
+
+    @model_validator(mode="after")
+    def _one_model(self) -> "NewSession":
+        if self.model is not None and self.model_id is not None and self.model != self.model_id:
+            raise ValueError(f"model {self.model!r} and model_id {self.model_id!r} differ: give one of them")
+        return self
+
+    def options(self) -> SessionOptions:
+        fields = {name: getattr(self, name) for name in SessionOptions.model_fields}
+        return SessionOptions.model_validate({**fields, "model": self.model or self.model_id})
+
+
+class ChatRequest(Sampling):
+    """Body of a chat turn. ``frozen``: answer without learning, store nothing. ``compare``: also the frozen reply."""
+
+    message: str = Field(min_length=1, max_length=65_536)
+    frozen: bool = False
+    compare: bool = False
+
+    def sampling(self) -> Sampling:
+        return Sampling.model_validate({name: getattr(self, name) for name in Sampling.model_fields})
+
+
+class ForkRequest(Record):
+    """Body of a fork. ``name``: id of the new session; ``at``: a commit (default: the head)."""
+
+    name: str | None = Field(default=None, pattern=ID_PATTERN)
+    at: str | None = Field(default=None, min_length=6, max_length=64)
