@@ -34,6 +34,7 @@ def _alphabet() -> list[str]:
 
 
 CHARS = _alphabet()
+_BLANKS = b"\t\v\f\r "
 _TO_CHARS = dict(enumerate(CHARS))
 _TO_BYTE = {char: byte for byte, char in enumerate(CHARS)}
 
@@ -44,7 +45,7 @@ def _pattern() -> str:
 
     letters = [b for b in range(256) if (chr(b).isascii() and chr(b).isalpha()) or b >= 128]
     digits = list(range(48, 58))
-    blanks = [9, 11, 12, 13, 32]
+    blanks = list(_BLANKS)
     signs = sorted(set(range(128)) - {*letters, *digits, *blanks, 10})
     space, newline = of([32]), of([10])
     words = "|".join(f"{space}?[{of(group)}]+" for group in (letters, digits, signs))
@@ -63,9 +64,8 @@ def cut(data: bytes | memoryview, limit: int = BLOCK) -> int:
     while (at := head.rfind(b"\n", 0, at)) >= 0:  # after the last newline of a run
         if head[at + 1] != 10:
             return at + 1
-    at = limit + 1
-    while (at := head.rfind(b" ", 1, at)) > 0:  # before a space that follows a word
-        if head[at - 1] not in b"\t\n\v\f\r ":
+    for at in range(limit, 0, -1):  # before a blank that follows a word
+        if head[at] in _BLANKS and head[at - 1] not in _BLANKS:
             return at
     return limit
 

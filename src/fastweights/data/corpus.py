@@ -85,7 +85,8 @@ def _read_meta(folder: Path) -> dict[str, int] | None:
     """The cache's figures, or ``None`` if it is missing or damaged."""
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
-        return meta if meta["sha256"] == _sha256(folder / "ids.bin") else None
+        whole = meta["sha256"] == _sha256(folder / "ids.bin") and isinstance(meta["train_tokens"], int)
+        return meta if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

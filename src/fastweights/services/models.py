@@ -47,7 +47,7 @@ class ModelService:
         return folder
 
     def import_(self, folder: Path, model_id: str | None = None) -> ModelInfo:
-        """Check a model's folder (every tensor, the SHA-256) and copy it into the store, under ``model_id`` or its own id.
+        """Check a model's folder (every tensor, the SHA-256) and copy it into the store, as ``model_id`` or its own id.
 
         ``Corrupt`` or ``NotFound`` name the file that is wrong, ``Conflict`` an id that is taken.
         """
