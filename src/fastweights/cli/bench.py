@@ -1,0 +1,35 @@
+"""``fastweights bench``: each hot path beside its naive twin in the same run; parity first, then a ratio."""
+
+from typing import Any
+
+from cyclopts import App
+
+from fastweights.cli import output
+
+app = App(name="bench", help="Measure speed; each bench checks that its fast path is right first.")
+
+
+@app.command
+def chat(*, model: str | None = None, learn: int = 256, generate: int = 64, repeats: int = 9) -> None:
+    """A chat turn: learn from the prompt through the guard, generate, commit (fsync excluded).
+
+    Parameters
+    ----------
+    model
+        Model id (default: random weights, about 1M parameters).
+    learn
+        Prompt tokens.
+    generate
+        Reply tokens.
+    repeats
+        Turns; the median counts.
+    """
+    from fastweights.services.bench_chat import bench_chat
+
+    shared = output.current()
+    _report(bench_chat(shared.store(), model, learn=learn, generate=generate, repeats=repeats))
+
+
+def _report(result: dict[str, Any]) -> None:
+    shown = {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in result.items() if not isinstance(v, (list, dict))}
+    output.current().emit(result, lambda: output.table(shown.items(), ("figure", "value")))

@@ -1,0 +1,197 @@
+"""``bench chat``: one turn of a session (learn from 256 tokens, generate 64), against the same turn done naively.
+
+The turn runs as a user's does (guard, canaries, snapshot, commit), on a store in a temporary folder; only ``fsync`` is
+left out, since it measures the disk. The naive twin encodes the chunk anew for each forward pass and each canary, and
+decodes with torch one token at a time. Torch loads when a bench runs.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastweights.errors import FastweightsError
+from fastweights.services.chat import ChatService
+from fastweights.services.generate import ModelPool, OpenModel
+from fastweights.services.records import Sampling, SessionOptions, Turn
+from fastweights.store.root import Store
+
+if TYPE_CHECKING:
+    from fastweights.models.registry import LoadedModel
+
+TEXT = (
+    "It is a truth that whoever reads a long letter twice will find in it something that was not there before. "
+    "She folded the paper, set it beside the lamp, and looked out at the rain that had followed them from the coast. "
+)
+
+
+def bench_chat(store: Store, model_id: str | None, *, learn: int, generate: int, repeats: int) -> dict[str, Any]:
+    """CPU milliseconds of a turn (median of ``repeats``), and how many times the naive twin takes.
+
+    ``model_id`` None: a random model of about 1M parameters. Raises :class:`FastweightsError` if the twin's losses or
+    reply differ: then there is no speed to report.
+    """
+    from fastweights.models.device import set_threads
+
+    set_threads()
+    options = SessionOptions(model=model_id or "random")
+    sampling = Sampling(max_new_tokens=generate, seed=0)
+    with tempfile.TemporaryDirectory() as folder, _without_fsync():
+        pool = _RandomPool(Store(folder)) if model_id is None else _BorrowedPool(Store(folder), store, model_id)
+        loaded = pool.open(options.model).loaded
+        chats = ChatService(Store(folder), pool=pool)
+        message = _message(loaded, learn)
+        session = chats.new(options).session_id
+        turn = chats.send(session, message, sampling)  # warms up
+        losses, reply = _naive_turn(chats, chats.new(options).session_id, message, sampling)
+        _check_parity(turn, losses, reply)
+
+        fast, naive = [], []
+        for _ in range(repeats):
+            session = chats.new(options).session_id
+            fast.append(_cpu_ms(lambda at=session: chats.send(at, message, sampling)))
+            naive.append(_cpu_ms(lambda at=session: _naive_turn(chats, at, message, sampling)))
+        decode = _cpu_ms(lambda: _decode_only(pool.open(options.model), sampling))
+    cpu_ms = statistics.median(fast)
+    return {
+        "model": model_id,
+        "params": sum(p.numel() for p in loaded.lm.parameters()),
+        "learn_tokens": turn.prompt_tokens,
+        "generated_tokens": turn.reply_tokens,
+        "chunks": len(turn.events),
+        "cpu_ms": cpu_ms,
+        "cpu_ms_all": fast,
+        "decode_cpu_ms": decode,
+        "naive_cpu_ms": statistics.median(naive),
+        "ratio": statistics.median(n / f for n, f in zip(naive, fast, strict=True)),
+        "parity": "losses to 1e-4, the same reply",
+        "threads": 1,
+    }
+
+
+class _RandomPool(ModelPool):
+    """One model with random weights, about 1M parameters; it never ends a document by itself."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, "cpu")
+        self._random: OpenModel | None = None
+        self.models.resolve = lambda model_id: "random"  # type: ignore[method-assign]
+
+    def open(self, model_id: str | None) -> OpenModel:
+        if self._random is None:
+            self._random = OpenModel(_random_model())
+        return self._random
+
+
+class _BorrowedPool(ModelPool):
+    """A model of the user's store, for sessions in a temporary one."""
+
+    def __init__(self, store: Store, source: Store, model_id: str) -> None:
+        super().__init__(store, "cpu")
+        self._source = ModelPool(source, "cpu")
+        self._model_id = self._source.models.resolve(model_id)
+        self.models.resolve = lambda model_id: self._model_id  # type: ignore[method-assign]
+
+    def open(self, model_id: str | None) -> OpenModel:
+        return self._source.open(self._model_id)
+
+
+def _random_model() -> LoadedModel:
+    import torch
+
+    from fastweights.data.tokenizer import ByteTokenizer
+    from fastweights.models.registry import LoadedModel
+    from fastweights.models.tiny_lm import TinyLM
+    from fastweights.models.tiny_lm_config import TinyLMConfig
+
+    tokenizer = ByteTokenizer()
+    torch.manual_seed(0)
+    lm = TinyLM(TinyLMConfig(vocab_size=tokenizer.vocab_size, dim=256, layers=2)).eval().requires_grad_(False)
+    torch.nn.init.normal_(lm.head.weight, std=0.05)
+    lm.head.bias[tokenizer.eos_id] = -30.0
+    return LoadedModel("random", lm, tokenizer, {"id": "random", "checkpoint_sha256": "random"})
+
+
+def _message(loaded: LoadedModel, tokens: int) -> str:
+    """Text of just so many tokens, the closing line break included."""
+    text = TEXT * (tokens // 20 + 1)
+    for end in range(tokens - 1, 0, -1) if loaded.tokenizer.kind == "byte" else range(len(text), 0, -1):
+        if len(loaded.tokenizer.encode(text[:end] + "\n")) <= tokens:
+            return text[:end]
+    raise FastweightsError(f"learn is {tokens} tokens: give at least 2")
+
+
+def _naive_turn(chats: ChatService, session_id: str, message: str, sampling: Sampling) -> tuple[list[float], str]:
+    """The same turn without a prepared chunk, without batched canaries, without the lean decoder."""
+    import torch
+
+    from fastweights.core.chunks import next_token_chunks
+    from fastweights.core.state import norm_B
+    from fastweights.data.canaries import CANARY_TEXTS
+    from fastweights.guard.canaries import token_rows
+    from fastweights.models.sampling import Sampler
+
+    at = chats._open(session_id)
+    loaded, state = at.open_model.loaded, at.learner.init()
+    tokenizer = loaded.tokenizer
+    canaries = [token_rows([tokenizer.encode(t)[:96]], tokenizer.bos_id) for t in CANARY_TEXTS.values()]
+    losses = []
+    for chunk in next_token_chunks(tokenizer.bos_id, tokenizer.encode(message + "\n"), 64):
+        for canary in canaries:
+            at.learner.score(at.learner.init(), canary)
+        proposal = at.learner.propose(state, chunk)
+        norm_B(proposal.delta)
+        for canary in canaries:
+            fresh = at.learner.init()
+            at.learner.score(type(fresh)(proposal.after.weights, {}, fresh.carry), canary)
+        losses.append(float(proposal.output.loss_B))
+        at.learner.score(type(state)(proposal.after.weights, {}, state.carry), chunk)
+        state = proposal.after
+    sampler = Sampler(sampling.temperature, sampling.top_p, sampling.seed, forbidden=(tokenizer.bos_id,))
+    carry, last, ids = state.carry["lm"], int(state.carry["last_B"][0]), []
+    with torch.inference_mode():
+        for _ in range(sampling.max_new_tokens):
+            h_BTD, carry = loaded.lm.hidden(torch.tensor([[last]]), carry)
+            logits_BTV = loaded.lm.logits(at.model.memory.read(state.weights, h_BTD))
+            last = sampler.draw(logits_BTV[0, -1].numpy())
+            ids.append(last)
+            if last == tokenizer.eos_id:
+                break
+    return losses, tokenizer.decode(ids)
+
+
+def _check_parity(turn: Turn, losses: list[float], reply: str) -> None:
+    if any(event.decision != "committed" for event in turn.events):
+        raise FastweightsError("bench chat: the guard refused a chunk, so the two turns do not do the same work")
+    gaps = [abs((event.loss or 0) - loss) for event, loss in zip(turn.events, losses, strict=True)]
+    if max(gaps) > 1e-4:
+        raise FastweightsError(
+            f"bench chat: losses differ from the naive twin's by {max(gaps):.2e}; no speed to report"
+        )
+    if turn.reply != reply:
+        raise FastweightsError("bench chat: the reply differs from the naive twin's; no speed to report")
+
+
+def _decode_only(model: OpenModel, sampling: Sampling) -> None:
+    model.reply(model.loaded.lm.init_carry(1), model.loaded.tokenizer.bos_id, sampling)
+
+
+def _cpu_ms(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return (time.process_time() - start) * 1e3
+
+
+@contextmanager
+def _without_fsync() -> Iterator[None]:
+    real = os.fsync
+    os.fsync = lambda fd: None
+    try:
+        yield
+    finally:
+        os.fsync = real
