@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from starlette.concurrency import run_in_threadpool
 
 from fastweights.server import errors, web
 from fastweights.server.deps import Services, Settings
@@ -24,8 +25,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(services.jobs.adopt)
         yield
-        services.close()
+        await run_in_threadpool(services.close)
 
     app = FastAPI(
         title="Fastweights",

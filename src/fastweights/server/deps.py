@@ -52,9 +52,11 @@ class Services:
 
     @cached_property
     def _made(self) -> "tuple[ChatService, GenerateService]":
+        from fastweights.models.device import set_threads
         from fastweights.services.chat import ChatService
         from fastweights.services.generate import GenerateService, ModelPool
 
+        set_threads()
         pool = ModelPool(self.store, self.settings.device)
         return ChatService(self.store, pool=pool), GenerateService(self.store, pool=pool)
 

@@ -1,8 +1,8 @@
 """Every error is an RFC 9457 problem document; what a client did wrong is 4xx, and 5xx is our fault or the disk's."""
 
-import http
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +14,18 @@ from starlette.exceptions import HTTPException
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 
 MEDIA_TYPE = "application/problem+json"
+TITLES = {  # spelt out: the standard library's phrases change between versions of Python, and with them the schema
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+}
 log = logging.getLogger("fastweights.server")
 
 
@@ -35,7 +47,7 @@ class Problem(BaseModel):
 
 
 def problem(status: int, detail: str, errors: list[FieldError] | None = None) -> Problem:
-    return Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, errors=errors or [])
+    return Problem(title=TITLES.get(status, "Error"), status=status, detail=detail, errors=errors or [])
 
 
 def problem_response(value: Problem, headers: dict[str, str] | None = None) -> Response:
@@ -64,11 +76,16 @@ def as_problem(error: BaseException) -> Problem:
 
 def validation_problem(error: RequestValidationError) -> Problem:
     errors = [
-        FieldError(field=".".join(str(part) for part in item["loc"])[:200], message=str(item["msg"])[:500])
+        FieldError(field=".".join(str(part) for part in item["loc"])[:200], message=_message(item))
         for item in error.errors()[:20]
     ]
     first = errors[0] if errors else FieldError(field="request", message="is not valid")
     return problem(422, f"{first.field}: {first.message}", errors)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    why = item.get("ctx", {}).get("error") if item["type"] == "json_invalid" else None
+    return f"not strict JSON: {why}"[:500] if why else str(item["msg"])[:500]
 
 
 def install(app: FastAPI) -> None:
@@ -86,12 +103,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, known)
 
 
-def http_problem(error: HTTPException) -> Response:
-    return problem_response(problem(error.status_code, str(error.detail)), dict(error.headers or {}))
+def http_problem(error: HTTPException, request: Request) -> Response:
+    """What the router itself refuses: a path or a method that is not there, a body that cannot be read."""
+    detail = str(error.detail)
+    if detail == TITLES.get(error.status_code):
+        detail = f"{request.method} {request.url.path[:200]}: {detail.lower()}; /docs lists every path"
+    return problem_response(problem(error.status_code, detail), dict(error.headers or {}))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """``responses=`` of a route: these statuses answer with a problem; always 400, 401, 403, 413, 421, 422."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     every = sorted({400, 401, 403, 413, 421, 422, *statuses})
-    return {status: {"description": http.HTTPStatus(status).phrase, "content": content} for status in every}
+    return {status: {"description": TITLES[status], "content": content} for status in every}

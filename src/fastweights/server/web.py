@@ -32,7 +32,7 @@ def install(app: FastAPI, web: Path | None) -> None:
             found = await run_in_threadpool(page, web, path, request.headers.get("accept", "*/*"))
             if found is not None:
                 return found
-        return http_problem(error)
+        return http_problem(error, request)
 
     app.add_exception_handler(HTTPException, fallback)
 

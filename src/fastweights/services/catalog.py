@@ -38,7 +38,7 @@ def preset_rows() -> list[dict[str, Any]]:
 
 
 def corpus_rows() -> list[dict[str, Any]]:
-    """One row a corpus that has a name, with its size where it is available. ``training_data`` is a folder of the cwd."""
+    """One row a corpus that has a name. ``training_data`` is a folder of the working directory."""
     rows = []
     for name, hint in _HINTS.items():
         size = _size(name)
@@ -49,7 +49,7 @@ def corpus_rows() -> list[dict[str, Any]]:
 def check_corpus(name: str) -> str:
     """The corpus as the trainer takes it; an error at the door if it does not exist."""
     if not name.isprintable():
-        raise FastweightsError(f"corpus {name[:80]!r} has control characters: give a path or a name")
+        raise FastweightsError(f"corpus {name[:80]!r} has control characters: give a path")
     _files(name)
     return name
 

@@ -57,9 +57,10 @@ class Locks:
 def _write_holder(path: Path, doing: str) -> None:
     me = psutil.Process()
     info = {"pid": me.pid, "create_time": me.create_time(), "doing": doing, "since": now()}
-    with open(path, "r+", encoding="utf-8") as file:  # in place: the lock sits on this very inode
-        file.truncate(0)
-        file.write(json.dumps(info))
+    data = json.dumps(info).encode()
+    with open(path, "r+b", buffering=0) as file:  # in place: the lock sits on this very inode
+        file.write(data)
+        file.truncate(len(data))
 
 
 def read_holder(path: Path) -> dict[str, Any] | None:
