@@ -9,12 +9,7 @@ const target = here("../src/api/schema.d.ts");
 const venv = here("../../.venv/bin/python");
 const python = process.env.FASTWEIGHTS_PYTHON ?? (existsSync(venv) ? venv : "python3");
 
-const code = [
-  "import json, tempfile",
-  "from fastweights.server.app import create_app",
-  "from fastweights.store.root import Store",
-  "print(json.dumps(create_app(Store(tempfile.gettempdir() + '/fastweights-openapi')).openapi()))",
-].join("\n");
+const code = "import json; from fastweights.server.app import create_app; print(json.dumps(create_app().openapi()))";
 
 const done = spawnSync(python, ["-c", code], {
   encoding: "utf8",

@@ -19,12 +19,15 @@ export function addPoints(id: string, points: TrainPoint[]): void {
   queryClient.setQueryData<TrainPoint[]>(metricsKey(id), (known) => mergePoints(known ?? [], points));
 }
 
+/** Puts a job into the list; where its state is news, the models are looked at anew. */
 export function putJob(job: TrainJob): void {
+  const known = queryClient.getQueryData(jobs.queryKey)?.find((entry) => entry.model_id === job.model_id);
   queryClient.setQueryData(jobs.queryKey, (list) => {
     if (!list) return list;
-    const rest = list.filter((entry) => entry.model_id !== job.model_id);
-    return rest.length === list.length ? [job, ...list] : list.map((entry) => (entry.model_id === job.model_id ? job : entry));
+    return known ? list.map((entry) => (entry.model_id === job.model_id ? job : entry)) : [job, ...list];
   });
+  const began = known?.step === 0 && job.step > 0;
+  if (known?.status !== job.status || began) void queryClient.invalidateQueries({ queryKey: models.queryKey });
 }
 
 const isFinal = (job: TrainJob): boolean => job.status !== "running" && job.status !== "queued";
@@ -45,11 +48,9 @@ export async function follow(id: string, signal: AbortSignal): Promise<void> {
       }
     }
     if (signal.aborted) return;
-    if (await poll(id)) break;
+    if (await poll(id)) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  void queryClient.invalidateQueries({ queryKey: jobs.queryKey });
-  void queryClient.invalidateQueries({ queryKey: models.queryKey });
 }
 
 /** One look at the job; true where it has ended. A server that is away is asked again. */

@@ -17,3 +17,6 @@ export type TrainJob = Schemas["TrainJob"];
 export type TrainPoint = Schemas["TrainPoint"];
 export type TrainRequest = Schemas["TrainRequest"];
 export type JobStatus = TrainJob["status"];
+export type NewSessionBody = Schemas["NewSession"];
+export type PresetInfo = Schemas["PresetInfo"];
+export type CorpusInfo = Schemas["CorpusInfo"];

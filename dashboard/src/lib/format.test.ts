@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, bytes, count, duration, figure, fixed, MISSING, percent, plural, shortHash, signed, whole } from "./format";
+import { ago, axisTick, bytes, count, duration, figure, fixed, MISSING, percent, plural, shortHash, signed, whole } from "./format";
 
 describe("numbers", () => {
   it("prints a missing or non-finite value as a dash", () => {
@@ -43,6 +43,10 @@ describe("numbers", () => {
     expect(plural(1, "turn")).toBe("1 turn");
     expect(plural(0, "turn")).toBe("0 turns");
     expect(percent(0.256)).toBe("26 %");
+  });
+
+  it("keeps ticks short", () => {
+    expect([0, 0.30000000000000004, -2.5, 5000, 30000, 12500, 2e6].map(axisTick)).toEqual(["0", "0.3", "−2.5", "5000", "30k", "12.5k", "2M"]);
   });
 
   it("prints sizes", () => {

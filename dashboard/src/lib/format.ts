@@ -69,6 +69,14 @@ export function duration(seconds: Maybe): string {
   return `${Math.floor(total / 86400)} d ${Math.floor((total % 86400) / 3600)} h`;
 }
 
+/** A chart's tick: as short as it can be told. */
+export function axisTick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1e6) return minus(`${+(value / 1e6).toPrecision(4)}M`);
+  if (size >= 1e4) return minus(`${+(value / 1e3).toPrecision(4)}k`);
+  return minus(String(+value.toPrecision(6)));
+}
+
 export function percent(value: Maybe, decimals = 0): string {
   return known(value) ? `${minus((100 * value).toFixed(decimals))} %` : MISSING;
 }

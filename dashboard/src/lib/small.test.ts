@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { CommitInfo, Turn } from "../api/types";
+import type { CommitInfo } from "../api/types";
 import { isTyping, shortcut } from "./keys";
 import { stroke, strokes } from "./palette";
 import { describeSampling, readSampling, seedFrom } from "./sampling";
-import { transcript } from "./transcript";
+import { startOf } from "./transcript";
 
 describe("shortcut", () => {
   const press = (key: string, changes = {}) => ({ key, ctrlKey: false, metaKey: false, altKey: false, ...changes });
@@ -51,18 +51,13 @@ describe("sampling", () => {
   });
 });
 
-describe("transcript", () => {
-  const turn = (commit: string) => ({ commit }) as Turn;
+describe("startOf", () => {
   const commit = (id: string, kind: CommitInfo["kind"]) => ({ commit: id, kind }) as CommitInfo;
-  const names = (items: ReturnType<typeof transcript>) => items.map((item) => (item.kind === "turn" ? item.turn.commit : "reset"));
 
-  it("puts resets between the turns they came between", () => {
-    const log = [commit("c", "turn"), commit("r", "reset"), commit("a", "turn"), commit("i", "init")];
-    expect(names(transcript([turn("a"), turn("c")], log))).toEqual(["a", "reset", "c"]);
-  });
-
-  it("shows turns that the log does not hold yet", () => {
-    expect(names(transcript([turn("a"), turn("b")], [commit("a", "turn")]))).toEqual(["a", "b"]);
-    expect(names(transcript([turn("a")], []))).toEqual(["a"]);
+  it("finds the last reset and counts the turns before it", () => {
+    const log = [commit("d", "turn"), commit("r2", "reset"), commit("c", "turn"), commit("r1", "reset"), commit("a", "turn"), commit("i", "init")];
+    expect(startOf(log)).toEqual({ reset: log[1], earlier: 2 });
+    expect(startOf([commit("a", "turn"), commit("i", "init")])).toEqual({ reset: null, earlier: 0 });
+    expect(startOf([])).toEqual({ reset: null, earlier: 0 });
   });
 });

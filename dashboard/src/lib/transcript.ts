@@ -1,20 +1,17 @@
-/** The order in which a session's turns and resets happened. Pure. */
-import type { CommitInfo, Turn } from "../api/types";
+/** Where the turns on show stand in a session's history. Pure. */
+import type { CommitInfo } from "../api/types";
 
-export type Item = { kind: "turn"; turn: Turn } | { kind: "reset"; commit: CommitInfo };
+export interface Start {
+  /** The reset that the turns on show follow; null where they follow the session's own start. */
+  reset: CommitInfo | null;
+  /** Turns before it: not on show, kept in the log. */
+  earlier: number;
+}
 
-/** Turns oldest first, with a mark where the log (newest first) has a reset between them. Turns the log lacks come last. */
-export function transcript(turns: readonly Turn[], log: readonly CommitInfo[]): Item[] {
-  const byCommit = new Map(turns.map((turn) => [turn.commit, turn]));
-  const items: Item[] = [];
-  for (const commit of [...log].reverse()) {
-    const turn = byCommit.get(commit.commit);
-    if (turn) {
-      items.push({ kind: "turn", turn });
-      byCommit.delete(commit.commit);
-    } else if (commit.kind === "reset") {
-      items.push({ kind: "reset", commit });
-    }
-  }
-  return [...items, ...turns.filter((turn) => byCommit.has(turn.commit)).map((turn): Item => ({ kind: "turn", turn }))];
+/** From the log, newest first. */
+export function startOf(log: readonly CommitInfo[]): Start {
+  const at = log.findIndex((commit) => commit.kind === "reset");
+  if (at < 0) return { reset: null, earlier: 0 };
+  const earlier = log.slice(at + 1).filter((commit) => commit.kind === "turn").length;
+  return { reset: log[at] as CommitInfo, earlier };
 }

@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 import { health } from "../api/queries";
+import { fromError } from "../lib/problem";
 import { pages } from "../pages";
 import { Keys, Moon, Sun } from "./icons";
 import classes from "./Shell.module.css";
@@ -51,13 +52,14 @@ export function Shell({ children }: { children: ReactNode }) {
 
 /** Whether the server answers, and which one it is. */
 function Server() {
-  const { data, isError } = useQuery(health);
-  if (!data && !isError) return null;
-  const text = isError ? "server away" : `v${data?.version} · ${data?.device}`;
-  const title = isError ? "The server does not answer; the page tries again every 15 seconds." : `Store: ${data?.root}`;
+  const { data, error } = useQuery(health);
+  if (!data && !error) return null;
+  const problem = error && fromError(error);
+  const text = problem ? (problem.status ? `server error ${problem.status}` : "server away") : `v${data?.version} · ${data?.device}`;
+  const title = problem ? `${problem.detail} The page asks again every 15 seconds.` : `Store: ${data?.root}`;
   return (
     <Tooltip label={title}>
-      <span className={classes.server} data-away={isError || undefined} tabIndex={0}>
+      <span className={classes.server} data-away={problem ? true : undefined} tabIndex={0}>
         <i aria-hidden="true" />
         {text}
       </span>

@@ -49,7 +49,7 @@ export function ChunkDetail({ event }: { event: ChunkEvent }) {
           </thead>
           <tbody>
             {event.checks.map((check) => (
-              <tr key={check.check}>
+              <tr key={`${check.stage} ${check.check}`}>
                 <th scope="row">{check.check}</th>
                 <td>{check.stage}</td>
                 <td>{check.mode}</td>

@@ -9,7 +9,7 @@ import { Send, Sliders, Stop } from "../../ui/icons";
 import { SchemaField } from "../../ui/SchemaField";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
 import classes from "./Composer.module.css";
-import { dismiss, type Failure, type Live, send, stop } from "./live";
+import { type Failure, type Live, send, stop } from "./live";
 
 interface Props {
   id: string;
@@ -34,8 +34,7 @@ export function Composer({ id, live, failure, disabled }: Props) {
 
   const submit = () => {
     if (live || disabled || message.trim() === "") return;
-    dismiss(id);
-    void send(id, { message, ...choice, seed: choice.seed ?? seedFrom(Math.random()), frozen: !learn, compare });
+    void send(id, { message, ...choice, seed: choice.seed ?? seedFrom(Math.random()), frozen: !learn, compare: learn && compare });
     setMessage("");
   };
 
@@ -91,11 +90,16 @@ export function Composer({ id, live, failure, disabled }: Props) {
           )}
         </div>
         <div className={classes.row}>
-          <Switch size="xs" label="Learn from it" checked={learn} onChange={(event) => setLearn(event.currentTarget.checked)} />
+          <Tooltip label="Off: the frozen model answers, and the session keeps nothing of the message or the reply.">
+            <div>
+              <Switch size="xs" label="Learn" checked={learn} onChange={(event) => setLearn(event.currentTarget.checked)} />
+            </div>
+          </Tooltip>
           <Switch
             size="xs"
             label="Compare with frozen"
-            checked={compare}
+            checked={learn && compare}
+            disabled={!learn}
             onChange={(event) => setCompare(event.currentTarget.checked)}
           />
           <SamplingMenu choice={choice} onChange={setKept} />

@@ -5,6 +5,7 @@ import { summarize } from "../../lib/events";
 import { figure, fixed, percent, plural, signed } from "../../lib/format";
 import { Chevron } from "../../ui/icons";
 import { DecisionMark } from "../../ui/Status";
+import { ChunkStrip } from "./ChunkStrip";
 import { ChunkTable } from "./ChunkTable";
 import { DriftMeter } from "./DriftMeter";
 import classes from "./LearningCard.module.css";
@@ -28,32 +29,35 @@ export function LearningCard({ events, learned, drift, policy }: Props) {
   const share = sum.attempted ? sum.written / sum.attempted : null;
   return (
     <section className={classes.card} aria-label="What it learned">
-      <dl className={classes.figures}>
-        <div>
-          <dt>Loss before and after learning</dt>
-          <dd>
-            {fixed(sum.lossBefore)} <span className={classes.arrow}>→</span> {fixed(sum.lossAfter)}
-            <small data-better={change !== null && change < 0 ? true : undefined}>{signed(change)} nats</small>
-          </dd>
-        </div>
-        <div>
-          <dt>Gradient norm, peak</dt>
-          <dd>{figure(sum.gradNorm)}</dd>
-        </div>
-        <div>
-          <dt>Written of attempted</dt>
-          <dd>
-            {figure(sum.written)} <small>of {figure(sum.attempted)}</small>
-            {share !== null && <small>{percent(share)}</small>}
-          </dd>
-        </div>
-        <div>
-          <dt>Drift so far</dt>
-          <dd>
-            <DriftMeter drift={drift} policy={policy} />
-          </dd>
-        </div>
-      </dl>
+      <div className={classes.top}>
+        <dl className={classes.figures}>
+          <div>
+            <dt>Loss before and after learning</dt>
+            <dd>
+              {fixed(sum.lossBefore)} <span className={classes.arrow}>→</span> {fixed(sum.lossAfter)}
+              <small data-better={change !== null && change < 0 ? true : undefined}>{signed(change)} nats</small>
+            </dd>
+          </div>
+          <div>
+            <dt>Gradient norm, peak</dt>
+            <dd>{figure(sum.gradNorm)}</dd>
+          </div>
+          <div>
+            <dt>Written of attempted</dt>
+            <dd>
+              {figure(sum.written)} <small>of {figure(sum.attempted)}</small>
+              {share !== null && <small>{percent(share)}</small>}
+            </dd>
+          </div>
+          <div>
+            <dt>Drift so far</dt>
+            <dd>
+              <DriftMeter drift={drift} policy={policy} />
+            </dd>
+          </div>
+        </dl>
+        <ChunkStrip events={events} />
+      </div>
       <div className={classes.row}>
         <span className={classes.counts}>
           <DecisionMark decision="committed" count={sum.counts.committed} />

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { api, take } from "../../api/client";
 import { models, openapi, queryClient, sessions } from "../../api/queries";
-import type { ModelInfo, SessionOptions } from "../../api/types";
+import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
 import { atPath, field } from "../../lib/schema";
 import { Empty } from "../../ui/Empty";
@@ -29,7 +29,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
 
   const create = useMutation({
     mutationFn: () =>
-      take(api.POST("/api/text/sessions", { body: { ...options, model: info?.model_id ?? null } as unknown as SessionOptions })),
+      take(api.POST("/api/text/sessions", { body: { ...options, model: info?.model_id ?? null } as unknown as NewSessionBody })),
     onSuccess: (made) => {
       void queryClient.invalidateQueries({ queryKey: sessions.queryKey });
       navigate(`/chat/${made.session_id}`);

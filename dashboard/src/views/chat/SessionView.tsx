@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 import { session, sessionLog } from "../../api/queries";
-import { clock } from "../../lib/format";
-import { transcript } from "../../lib/transcript";
+import { clock, plural } from "../../lib/format";
+import { startOf } from "../../lib/transcript";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { Composer } from "./Composer";
@@ -10,21 +10,22 @@ import { stop, useLive } from "./live";
 import { LiveCard } from "./LiveCard";
 import { SessionHeader } from "./SessionHeader";
 import classes from "./SessionView.module.css";
-import { TurnCard } from "./TurnCard";
+import { AsideCard, TurnCard } from "./TurnCard";
 
 /** One session: what it is, every turn so far, and the field for the next. */
 export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () => void }) {
   const { data, error, refetch } = useQuery(session(id));
   const log = useQuery(sessionLog(id));
-  const { live, failure } = useLive(id);
+  const { live, failure, asides } = useLive(id);
   const scroller = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
-  const items = transcript(data?.turns ?? [], log.data ?? []);
+  const turns = data?.turns ?? [];
+  const start = startOf(log.data ?? []);
 
   useEffect(() => {
     const box = scroller.current;
     if (box && atEnd.current) box.scrollTop = box.scrollHeight;
-  }, [live, failure, items.length]);
+  }, [live, failure, turns.length, asides.length]);
 
   useEffect(() => {
     if (!live) return;
@@ -52,21 +53,25 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
       >
         <div className={classes.turns}>
           <Problem error={error} onRetry={() => void refetch()} />
-          {data && items.length === 0 && !live && (
+          {start.reset && (
+            <p className={classes.mark} title={clock(start.reset.created_at)}>
+              <span>
+                Reset{start.earlier > 0 && `: ${plural(start.earlier, "earlier turn")} kept in the log`}
+              </span>
+            </p>
+          )}
+          {data && turns.length === 0 && asides.length === 0 && !live && (
             <Empty title="Nothing read yet">
               Send a passage: the model reads it in chunks of {data.options.chunk_tokens} tokens, learns from each, and continues it.
               Then send the same passage again, and watch its loss before learning fall.
             </Empty>
           )}
-          {items.map((item) =>
-            item.kind === "turn" ? (
-              <TurnCard key={item.turn.commit} sessionId={id} turn={item.turn} policy={data?.options.policy} />
-            ) : (
-              <p key={item.commit.commit} className={classes.mark} title={clock(item.commit.created_at)}>
-                <span>Reset: fast weights as at the start</span>
-              </p>
-            ),
-          )}
+          {turns.map((turn) => (
+            <TurnCard key={turn.commit} sessionId={id} turn={turn} policy={data?.options.policy} />
+          ))}
+          {asides.map((turn) => (
+            <AsideCard key={turn.created_at} turn={turn} />
+          ))}
           {live && <LiveCard live={live} policy={data?.options.policy} />}
           {failure && <Problem error={failure.error} />}
         </div>

@@ -50,3 +50,21 @@ export function TurnCard({ sessionId, turn, policy }: Props) {
     </article>
   );
 }
+
+/** An answer without learning: read, answered, and not kept. It goes when the page is loaded anew or the next turn is kept. */
+export function AsideCard({ turn }: { turn: Turn }) {
+  return (
+    <article className={classes.aside} aria-label="Answer that is not kept">
+      <header className={classes.head}>
+        <b>Frozen answer</b>
+        <span>
+          {plural(turn.reply_tokens, "token")} in {duration(turn.seconds)}
+        </span>
+        <span>seed {turn.sampling.seed}</span>
+        <span>not kept in the session</span>
+      </header>
+      <Prompt text={turn.prompt} />
+      <Replies adapted={turn.reply} frozen={null} learned={false} />
+    </article>
+  );
+}

@@ -31,15 +31,17 @@ export interface Failure {
 interface State {
   live: Live | null;
   failure: Failure | null;
+  /** Answers that were given without learning since the last kept turn: the session does not store them. */
+  asides: Turn[];
 }
 
-const REST: State = { live: null, failure: null };
+const REST: State = { live: null, failure: null, asides: [] };
 const states = new Map<string, State>();
 const controllers = new Map<string, AbortController>();
 const listeners = new Set<() => void>();
 
-function put(id: string, state: State): void {
-  states.set(id, state);
+function put(id: string, change: Partial<State>): void {
+  states.set(id, { ...(states.get(id) ?? REST), ...change });
   for (const listener of listeners) listener();
 }
 
@@ -52,15 +54,11 @@ export const useLive = (id: string): State => useSyncExternalStore(subscribe, ()
 
 export const isAnswering = (id: string): boolean => Boolean(states.get(id)?.live);
 
-export function dismiss(id: string): void {
-  put(id, REST);
-}
-
 /** Stops the reply: the server keeps what was drawn so far as a turn. */
 export function stop(id: string): void {
   const live = states.get(id)?.live;
   if (!live || live.phase === "stopping") return;
-  put(id, { live: { ...live, phase: "stopping" }, failure: null });
+  put(id, { live: { ...live, phase: "stopping" } });
   controllers.get(id)?.abort();
 }
 
@@ -73,7 +71,7 @@ export async function send(id: string, body: ChatBody): Promise<void> {
   let frame = 0;
   const publish = () => {
     frame = 0;
-    if (!controller.signal.aborted) put(id, { live: draft, failure: null });
+    if (!controller.signal.aborted) put(id, { live: draft });
   };
   const later = (next: Live) => {
     draft = next;
@@ -90,16 +88,16 @@ export async function send(id: string, body: ChatBody): Promise<void> {
         later({ ...draft, phase: "replying", frozenReply: draft.frozenReply + textOf(data) });
       } else if (message.event === "error") throw toProblem(Number((data as { status?: number }).status ?? 500), data);
       else if (message.event === "done") {
-        addTurn(id, data as Turn);
+        keep(id, data as Turn);
         finished = true;
       }
     }
-    if (!finished) await settle(id, known);
-    put(id, REST);
+    if (!finished && !body.frozen) await settle(id, known);
+    put(id, { live: null });
   } catch (error) {
     if (controller.signal.aborted) {
-      await settle(id, known);
-      put(id, REST);
+      if (!body.frozen) await settle(id, known);
+      put(id, { live: null });
     } else {
       put(id, { live: null, failure: { message: body.message, error: fromError(error) } });
     }
@@ -113,7 +111,13 @@ export async function send(id: string, body: ChatBody): Promise<void> {
 
 const textOf = (data: unknown): string => (data as { text: string }).text;
 
-function addTurn(id: string, turn: Turn): void {
+/** A turn that learned is the session's new head; one that did not is shown until the next that does. */
+function keep(id: string, turn: Turn): void {
+  if (!turn.learned) {
+    put(id, { asides: [...(states.get(id)?.asides ?? []), turn] });
+    return;
+  }
+  put(id, { asides: [] });
   queryClient.setQueryData<SessionDetail>(session(id).queryKey, (detail) => {
     if (!detail || detail.turns.some((entry) => entry.commit === turn.commit)) return detail;
     const turns = [...detail.turns, turn];

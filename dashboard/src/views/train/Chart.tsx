@@ -3,6 +3,7 @@ import { useElementSize } from "@mantine/hooks";
 import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { axisTick } from "../../lib/format";
 import { stroke } from "../../lib/palette";
 import { alignCurves, type Curve, lastKnown } from "../../lib/series";
 import { Swatch } from "../../ui/Swatch";
@@ -24,6 +25,13 @@ interface Props {
 }
 
 const HEIGHT = 190;
+
+/** A little room above and below; a single value sits in the middle. */
+function padded(_: uPlot, low: number | null, high: number | null): [number, number] {
+  if (low === null || high === null) return [0, 1];
+  const room = high > low ? 0.08 * (high - low) : 0.1 * Math.abs(high) || 0.5;
+  return [low - room, high + room];
+}
 
 /** One figure of the overlaid runs against steps or time; the pointer's place is shared by all charts of the page. */
 export function Chart({ title, unit, xLabel, curves, format, sparse = false }: Props) {
@@ -53,11 +61,11 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
         height: HEIGHT,
         padding: [10, 12, 0, 0],
         legend: { show: false },
-        scales: { x: { time: false } },
+        scales: { x: { time: false }, y: { range: padded } },
         cursor: { sync: { key: "train" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
         axes: [
           { ...axis, grid: { show: false }, size: 28, gap: 4 },
-          { ...axis, size: 46, gap: 6, values: (_, ticks) => ticks.map((tick) => String(+tick.toPrecision(6))) },
+          { ...axis, size: 46, gap: 6, values: (_, ticks) => ticks.map((tick) => axisTick(tick)) },
         ],
         series: [
           {},

@@ -94,12 +94,14 @@ export function TrainForm({ onStarted }: { onStarted: (job: TrainJob) => void })
           allowDecimal={false}
         />
       </div>
-      <TextInput
+      <Autocomplete
         label="Tokenizer"
+        data={["byte", "bpe"]}
         value={tokenizer}
-        onChange={(event) => setTokenizer(event.currentTarget.value)}
+        onChange={setTokenizer}
+        filter={({ options }) => options}
         placeholder="as the preset says"
-        description="A tokenizer.json on the server's machine."
+        description="Bytes, byte pairs learned from the corpus, or a saved tokenizer.json on the server's machine."
         inputWrapperOrder={["label", "input", "description", "error"]}
       />
       <TextInput

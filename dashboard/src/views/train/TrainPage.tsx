@@ -13,7 +13,7 @@ import { useRuns, useShown } from "./useRuns";
 
 export default function TrainPage() {
   useTitle("Train");
-  const { runs, slots, loading, error, toggle, show } = useRuns();
+  const { runs, slots, loading, error, toggle, show, showNew } = useRuns();
   const { shown, error: curveError } = useShown(slots, runs);
   const [picked, setPicked] = useState<string | null>(null);
   const focus = runs.find((run) => run.id === picked) ?? runs.find((run) => slots.includes(run.id)) ?? runs[0];
@@ -30,7 +30,7 @@ export default function TrainPage() {
         <TrainForm
           onStarted={(job) => {
             setPicked(job.model_id);
-            show(job.model_id);
+            showNew(job.model_id);
           }}
         />
       </aside>

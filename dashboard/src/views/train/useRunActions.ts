@@ -17,7 +17,7 @@ export function useRunActions() {
   });
   const resume = useMutation({
     mutationFn: (run: Run) => {
-      const body: Partial<TrainRequest> = { resume: run.id, ...(run.preset ? { preset: run.preset } : {}) };
+      const body: Partial<TrainRequest> = { resume: run.id }; // all else is as it was: the server takes nothing with it
       return take(api.POST("/api/text/train", { body: body as TrainRequest }));
     },
     onSuccess: done,

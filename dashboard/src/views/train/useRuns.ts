@@ -28,7 +28,18 @@ export function useRuns() {
     loading: jobList.isPending || modelList.isPending,
     error: jobList.error ?? modelList.error,
     toggle: (id: string) => choose(toggleSlot(slots, id)),
-    show: (id: string) => slots.includes(id) || choose(toggleSlot(slots.some((s) => s === null) || slots.length < 6 ? slots : [], id)),
+    /** Puts a run into the charts, in place of all others where there is no room. */
+    show: (id: string) => {
+      if (slots.includes(id)) return;
+      const next = toggleSlot(slots, id);
+      choose(next.includes(id) ? next : [id]);
+    },
+    /** Without a choice the newest run shows by itself. */
+    showNew: (id: string) => {
+      if (chosen === null) return;
+      const next = toggleSlot(slots, id);
+      choose(next.includes(id) ? next : [id]);
+    },
   };
 }
 
