@@ -94,18 +94,18 @@ def test_the_carry_after_a_turn_has_read_the_whole_transcript(chats: ChatService
     session_id = chats.new(SessionOptions()).session_id
     turns = [chats.send(session_id, message, SHORT) for message in (TEXT, "And then?")]
     opened = chats._open(session_id)
-    loaded = opened.open_model.loaded
+    loaded = opened.parts.loaded
     ids: list[int] = []
     for i, turn in enumerate(turns):
         before = "" if i == 0 or turns[i - 1].reply.endswith("\n") else "\n"
         ids += loaded.tokenizer.encode(before + turn.prompt + "\n")
         named, _ = loads(chats.sessions.state(chats.sessions.read(turn.commit)))
-        weights = from_tensors(named, opened.learner.init()).weights
+        weights = from_tensors(named, opened.parts.learner.init()).weights
         sampler = Sampler(SHORT.temperature, SHORT.top_p, SHORT.seed, forbidden=(loaded.tokenizer.bos_id,))
         drawn: list[int] = []
         for _ in range(turn.reply_tokens):
             h_BTD, _ = loaded.lm.hidden(torch.tensor([[loaded.tokenizer.bos_id, *ids, *drawn]]))
-            drawn.append(sampler.draw(loaded.lm.logits(opened.model.memory.read(weights, h_BTD))[0, -1].numpy()))
+            drawn.append(sampler.draw(loaded.lm.logits(opened.parts.model.memory.read(weights, h_BTD))[0, -1].numpy()))
         assert loaded.tokenizer.decode(drawn) == turn.reply
         ids += drawn
     _, expected = loaded.lm.hidden(torch.tensor([[loaded.tokenizer.bos_id, *ids[:-1]]]))
@@ -254,6 +254,8 @@ def test_unknown_and_damaged_things_are_named(chats: ChatService, store: Store) 
         chats.send("nope", "hi", SHORT)
     with pytest.raises(NotFound, match="'nope'"):
         chats.new(SessionOptions(model="nope"))
+    with pytest.raises(FastweightsError, match="rank is 200"):
+        chats.new(SessionOptions(memory="low_rank", rank=200))
     session_id = chats.new(SessionOptions()).session_id
     head = chats.sessions.head(session_id)
     path: Path = chats.sessions.objects.path(head.state)

@@ -137,27 +137,28 @@ def _naive_turn(chats: ChatService, session_id: str, message: str, sampling: Sam
     from fastweights.models.sampling import Sampler
 
     at = chats._open(session_id)
-    loaded, state = at.open_model.loaded, at.learner.init()
+    loaded, learner, memory = at.parts.loaded, at.parts.learner, at.parts.model.memory
+    state = learner.init()
     tokenizer = loaded.tokenizer
     canaries = [token_rows([tokenizer.encode(t)[:96]], tokenizer.bos_id) for t in CANARY_TEXTS.values()]
     losses = []
     for chunk in next_token_chunks(tokenizer.bos_id, tokenizer.encode(message + "\n"), 64):
         for canary in canaries:
-            at.learner.score(at.learner.init(), canary)
-        proposal = at.learner.propose(state, chunk)
+            learner.score(learner.init(), canary)
+        proposal = learner.propose(state, chunk)
         norm_B(proposal.delta)
         for canary in canaries:
-            fresh = at.learner.init()
-            at.learner.score(type(fresh)(proposal.after.weights, {}, fresh.carry), canary)
+            fresh = learner.init()
+            learner.score(type(fresh)(proposal.after.weights, {}, fresh.carry), canary)
         losses.append(float(proposal.output.loss_B))
-        at.learner.score(type(state)(proposal.after.weights, {}, state.carry), chunk)
+        learner.score(type(state)(proposal.after.weights, {}, state.carry), chunk)
         state = proposal.after
     sampler = Sampler(sampling.temperature, sampling.top_p, sampling.seed, forbidden=(tokenizer.bos_id,))
     carry, last, ids = state.carry["lm"], int(state.carry["last_B"][0]), []
     with torch.inference_mode():
         for _ in range(sampling.max_new_tokens):
             h_BTD, carry = loaded.lm.hidden(torch.tensor([[last]]), carry)
-            logits_BTV = loaded.lm.logits(at.model.memory.read(state.weights, h_BTD))
+            logits_BTV = loaded.lm.logits(memory.read(state.weights, h_BTD))
             last = sampler.draw(logits_BTV[0, -1].numpy())
             ids.append(last)
             if last == tokenizer.eos_id:

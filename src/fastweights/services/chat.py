@@ -13,33 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import Conflict, FastweightsError
 from fastweights.guard.event import Event
-from fastweights.services.generate import ModelPool, OpenModel, Reply, check_text
+from fastweights.services.generate import ModelPool, Reply, check_text
 from fastweights.services.records import CommitInfo, Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
+from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.store.root import Store, now
 from fastweights.store.sessions import Commit, Meta, Sessions
 
 if TYPE_CHECKING:
-    from fastweights.core.learner import GradientLearner
-    from fastweights.guard.guard import Guard
     from fastweights.guard.state import Session
-    from fastweights.models.chat_model import ChatModel
 
 OnEvent = Callable[[str, Any], None]
 _TITLE_CHARACTERS = 60
-_CANARY_TOKENS = 96
-_KEPT = 32  # combinations of model and options whose canaries stay prepared
 
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """A session's parts, built from its options, and its value at the head."""
+    """A session of the store, its moving parts, and its value at the head."""
 
     meta: Meta
     head: Commit
-    open_model: OpenModel
-    model: ChatModel
-    learner: GradientLearner
-    guard: Guard
+    options: SessionOptions
+    parts: Parts
     session: Session
 
 
@@ -49,7 +43,7 @@ class ChatService:
     def __init__(self, store: Store, device: str | None = None, pool: ModelPool | None = None) -> None:
         self.sessions = Sessions(store, "text")
         self.pool = pool or ModelPool(store, device)
-        self._built: dict[tuple[str, str], tuple[OpenModel, ChatModel, GradientLearner, Guard]] = {}
+        self._parts = PartsCache(self.pool)
 
     # ------------------------------------------------------------------ look
 
@@ -79,15 +73,15 @@ class ChatService:
         from fastweights.store.tensors import dumps
 
         options = options.model_copy(update={"model": self.pool.models.resolve(options.model)})
-        open_model, _, learner, guard = self._build(options)
-        session = guard.begin(learner, learner.init())
+        parts = self._parts.get(options)
+        session = parts.guard.begin(parts.learner, parts.learner.init())
         meta = self.sessions.create(
             session_id,
-            model=open_model.loaded.model_id,
+            model=parts.loaded.model_id,
             options=options.model_dump(),
             state=dumps(to_tensors(session.fast)),
             guard=session.guard.to_json(),
-            record={"model_sha256": open_model.loaded.checkpoint_sha256, "drift": 0.0},
+            record={"model_sha256": parts.loaded.checkpoint_sha256, "drift": 0.0},
         )
         return _info(meta)
 
@@ -168,20 +162,19 @@ class ChatService:
         from fastweights.core.chunks import next_token_chunks
         from fastweights.guard.stream import read
 
-        tokenizer = at.open_model.loaded.tokenizer
+        tokenizer = at.parts.loaded.tokenizer
         session = at.session
         ids = tokenizer.encode(self._as_paragraph(at, message))
         last = int(session.fast.carry["last_B"][0])
-        size = SessionOptions.model_validate(at.meta.options).chunk_tokens
-        chunks = next_token_chunks(last, ids, size)
+        chunks = next_token_chunks(last, ids, at.options.chunk_tokens)
         events: list[Event] = []
         if not learn:
             carry = session.fast.carry
             for chunk in chunks:
-                carry = at.learner.prepare(chunk, carry).inputs["features"]["carry"]
+                carry = at.parts.learner.prepare(chunk, carry).inputs["features"]["carry"]
             return replace(session, fast=replace(session.fast, carry=carry)), events, len(ids)
         named = (chunk._replace(text=tokenizer.decode(chunk.targets_BT[0].tolist())) for chunk in chunks)
-        for outcome in read(at.guard, at.learner, session, named):
+        for outcome in read(at.parts.guard, at.parts.learner, session, named):
             session = outcome.session
             events.append(outcome.event)
             if on_event is not None:
@@ -204,8 +197,8 @@ class ChatService:
         cancelled: Callable[[], bool] | None,
     ) -> Reply:
         carry = session.fast.carry
-        memory = (at.model.memory, session.fast.weights) if adapted else None
-        return at.open_model.reply(
+        memory = (at.parts.model.memory, session.fast.weights) if adapted else None
+        return at.parts.open_model.reply(
             carry["lm"], int(carry["last_B"][0]), sampling, memory=memory, on_text=on_text, cancelled=cancelled
         )
 
@@ -235,55 +228,19 @@ class ChatService:
         meta = self.sessions.meta(session_id)
         head = self.sessions.read(meta.head)
         options = SessionOptions.model_validate(meta.options)
-        open_model, model, learner, guard = self._build(options)
+        parts = self._parts.get(options)
         pinned = self.sessions.read(meta.root).record.get("model_sha256")
-        if pinned != open_model.loaded.checkpoint_sha256:
+        if pinned != parts.loaded.checkpoint_sha256:
             raise Conflict(
                 f"model {meta.model!r} has other weights now than when session {session_id!r} began: "
                 "restore them, or start a new session"
             )
         tensors, _ = loads(self.sessions.state(head), what=f"state of session {session_id!r}")
         try:
-            fast = from_tensors(tensors, learner.init())
+            fast = from_tensors(tensors, parts.learner.init())
         except ValueError as error:
             raise FastweightsError(f"session {session_id!r}: {error}") from None
-        return _Opened(meta, head, open_model, model, learner, guard, Session(fast, GuardState.from_json(head.guard)))
-
-    def _build(self, options: SessionOptions) -> tuple[OpenModel, ChatModel, GradientLearner, Guard]:
-        """Model, learner and guard of these options; the canaries' frozen part is computed once and kept."""
-        open_model = self.pool.open(options.model)
-        key = (open_model.loaded.checkpoint_sha256, options.model_dump_json(exclude={"model"}))
-        built = self._built.get(key)
-        if built is None or built[0] is not open_model:
-            while len(self._built) >= _KEPT:
-                self._built.pop(next(iter(self._built)))
-            built = _build(open_model, options)
-            self._built[key] = built
-        return built
-
-
-def _build(open_model: OpenModel, options: SessionOptions) -> tuple[OpenModel, ChatModel, GradientLearner, Guard]:
-    from fastweights.core.learner import GradientLearner
-    from fastweights.core.rules import SGD, Muon
-    from fastweights.data.canaries import CANARY_TEXTS
-    from fastweights.guard.canaries import Canaries, token_rows
-    from fastweights.guard.guard import Guard
-    from fastweights.models.chat_model import ChatModel
-    from fastweights.models.memory.context_nets import build_memory
-
-    loaded = open_model.loaded
-    memory = build_memory(options.memory, loaded.lm.config.dim, options.rank)
-    model = ChatModel(loaded.lm, memory, loaded.tokenizer.bos_id)
-    nesterov = options.momentum > 0
-    rule = (
-        SGD(options.lr, options.momentum, nesterov)
-        if options.rule == "sgd"
-        else Muon(options.lr, options.momentum, nesterov)
-    )
-    learner = GradientLearner(model, rule, options.inner_steps)
-    rows = [loaded.tokenizer.encode(text)[:_CANARY_TOKENS] for text in CANARY_TEXTS.values()]
-    canaries = Canaries.prepare(learner, tuple(CANARY_TEXTS), token_rows(rows, loaded.tokenizer.bos_id))
-    return open_model, model, learner, Guard(options.policy, canaries)
+        return _Opened(meta, head, options, parts, Session(fast, GuardState.from_json(head.guard)))
 
 
 # ---------------------------------------------------------------------- records
