@@ -19,6 +19,7 @@ MAX_BODY = 1 << 20
 COOKIE = "fastweights_token"
 VERSION_HEADER = "x-fastweights"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NEW_COOKIE = "fastweights.new_cookie"
 _DRAIN_BYTES, _DRAIN_SECONDS = 256 << 20, 20.0
 
 
@@ -88,6 +89,9 @@ class Gate:
                 headers.setdefault("x-content-type-options", "nosniff")
                 headers.setdefault("referrer-policy", "no-referrer")
                 headers.setdefault("x-frame-options", "DENY")
+                if scope.get(_NEW_COOKIE):
+                    cookie = f"{COOKIE}={self.access.cookie()}; HttpOnly; SameSite=strict; Path=/; Max-Age={30 * 86400}"
+                    headers.append("set-cookie", cookie)
             await send(message)
 
         headers = Headers(scope=scope)
@@ -118,19 +122,20 @@ class Gate:
         access = self.access
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             return None  # a browser asks before it sends the token
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if any(access.token_matches(value) for key, value in query if key == "token"):
+            scope[_NEW_COOKIE] = True
+            if scope["path"].startswith("/api") or scope["method"] not in ("GET", "HEAD"):
+                return None
+            rest = urlencode([(key, value) for key, value in query if key != "token"])
+            path = "/" + scope["path"].lstrip("/")  # never //host
+            return RedirectResponse(path + (f"?{rest}" if rest else ""), 303)  # out of the address bar
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and access.token_matches(bearer.strip()):
             return None
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         if cookie is not None and hmac.compare_digest(_digest(cookie), _digest(access.cookie())):
             return None
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if any(access.token_matches(value) for key, value in query if key == "token"):
-            rest = urlencode([(key, value) for key, value in query if key != "token"])
-            path = "/" + scope["path"].lstrip("/")  # never //host
-            response = RedirectResponse(path + (f"?{rest}" if rest else ""), 303 if scope["method"] == "GET" else 307)
-            response.set_cookie(COOKIE, access.cookie(), httponly=True, samesite="strict", max_age=30 * 86400)
-            return response
         detail = "this server wants its token: open the URL with ?token=..., or send 'Authorization: Bearer ...'"
         return problem_response(problem(401, detail), {"www-authenticate": "Bearer"})
 
