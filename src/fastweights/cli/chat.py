@@ -23,7 +23,7 @@ app = App(name="chat", help="Talk to a session; its fast weights learn as it rea
 def chat(
     *,
     session: str | None = None,
-    message: str | None = None,
+    message: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     model: str | None = None,
     seed: int | None = None,
     max_new_tokens: int | None = None,

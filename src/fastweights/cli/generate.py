@@ -15,7 +15,7 @@ app = App(name="generate", help="Sample text from a model.")
 def generate(
     *,
     model: str | None = None,
-    prompt: str = "",
+    prompt: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     seed: int | None = None,
     max_new_tokens: int | None = None,
     temperature: float | None = None,

@@ -4,6 +4,7 @@ The global options (``--root --json --quiet --debug``) are taken out of the comm
 they are accepted anywhere; a verb asks ``output.current()``.
 """
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +91,9 @@ class Exit(Exception):
         self.code = code
 
 
+VERBATIM = ("--message", "--prompt")  # options whose value is a text of the user's, which may look like an option
+
+
 class UsageError(FastweightsError):
     """The call was wrong. Exit code 2."""
 
@@ -99,7 +103,7 @@ class UsageError(FastweightsError):
 def split_globals(tokens: Sequence[str]) -> tuple[Output, list[str]]:
     """The global options, and the rest of the line with ``--snake_case`` flags written as ``--kebab-case``.
 
-    Everything after a bare ``--`` is left alone.
+    Everything after a bare ``--`` is left alone, and so is the text that follows ``--message`` or ``--prompt``.
     """
     root: str | None = None
     flags = {"json": False, "quiet": False, "debug": False}
@@ -118,6 +122,8 @@ def split_globals(tokens: Sequence[str]) -> tuple[Output, list[str]]:
             if equals:
                 raise UsageError(f"{name} takes no value, not '{value}'")
             flags[name[2:]] = True
+        elif token in VERBATIM:
+            rest += [token, *itertools.islice(line, 1)]
         elif name.startswith("--"):
             rest.append(name.replace("_", "-") + equals + value)
         else:
