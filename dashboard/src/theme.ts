@@ -19,10 +19,8 @@ const mono = '"IBM Plex Mono", ui-monospace, "SF Mono", Menlo, Consolas, monospa
 
 export const theme = createTheme({
   primaryColor: "petrol",
-  primaryShade: { light: 7, dark: 4 },
+  primaryShade: { light: 7, dark: 6 },
   colors: { petrol, brick, dark, gray },
-  autoContrast: true,
-  luminanceThreshold: 0.32,
   respectReducedMotion: true,
   cursorType: "pointer",
   defaultRadius: "sm",

@@ -123,9 +123,12 @@ function SamplingMenu({ choice, onChange }: { choice: SamplingChoice; onChange: 
   return (
     <Popover position="top-end" width={300} trapFocus shadow="md" radius="md">
       <Popover.Target>
-        <button type="button" className={classes.sampling} aria-label="Sampling">
+        <button type="button" className={classes.sampling}>
           <Sliders size={15} />
-          <span>{describeSampling(choice, defaults)}</span>
+          <span>
+            <span className="visually-hidden">Sampling: </span>
+            {describeSampling(choice, defaults)}
+          </span>
         </button>
       </Popover.Target>
       <Popover.Dropdown>

@@ -12,7 +12,7 @@ type Axis = "step" | "cpu";
 
 const FIGURES = [
   { title: "Loss", unit: "nats per token", of: (p: TrainPoint) => p.loss, format: (v: number | null) => fixed(v, 3) },
-  { title: "Held-out", unit: "bits per byte", of: (p: TrainPoint) => p.val_bpb ?? null, format: (v: number | null) => fixed(v, 3), sparse: true },
+  { title: "Held-out text", unit: "bits per byte", of: (p: TrainPoint) => p.val_bpb ?? null, format: (v: number | null) => fixed(v, 3), sparse: true },
   { title: "Gradient norm", unit: "L2", of: (p: TrainPoint) => p.grad_norm, format: (v: number | null) => figure(v) },
   { title: "Throughput", unit: "tokens per second", of: (p: TrainPoint) => p.tokens_per_s, format: (v: number | null) => count(v) },
 ];

@@ -1,0 +1,130 @@
+// Chat: a streamed turn, a reload that keeps it, stop, comparison, a strict guard, fork, reset, log.
+import { axe, check, same, shot, until } from "./harness.mjs";
+
+const PASSAGE =
+  "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, it was " +
+  "the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season of Darkness.";
+
+const input = (page) => page.getByRole("textbox", { name: "Text to read and continue" });
+const turn = (page, n) => page.locator(`[data-turn="${n}"]`);
+
+async function say(page, text) {
+  await input(page).fill(text);
+  await input(page).press("Enter");
+}
+
+async function longest(page, tokens) {
+  await page.getByRole("button", { name: /^Sampling/ }).click();
+  await page.getByRole("textbox", { name: "Longest reply, tokens" }).fill(String(tokens));
+  await page.keyboard.press("Escape");
+  await page.getByText(`${tokens} tokens`).first().waitFor();
+}
+
+export async function chatFirstTurn(page) {
+  await page.goto("/chat");
+  await page.getByRole("heading", { name: "New session" }).waitFor();
+  await page.getByRole("combobox", { name: "Model" }).click();
+  const starter = page.getByRole("option", { name: "starter" });
+  if (await starter.count()) await starter.click();
+  else await page.getByRole("option").first().click();
+  await shot(page, "chat-new");
+  await page.getByRole("button", { name: "Start session" }).click();
+  await page.waitForURL(/\/chat\/[a-z0-9_-]+$/);
+  await page.getByText("Nothing read yet").waitFor();
+  await shot(page, "chat-empty");
+  await longest(page, 200);
+  await say(page, PASSAGE);
+  const live = page.locator("[data-live]");
+  const sizes = new Set();
+  await until(async () => {
+    if (await live.count()) sizes.add((await live.locator('[data-reply="adapted"]').textContent({ timeout: 500 }).catch(() => "")).length);
+    return (await turn(page, 1).count()) > 0;
+  }, "the first turn");
+  check(sizes.size >= 2, `the reply grew while it was drawn (${[...sizes]})`);
+  const card = turn(page, 1);
+  check((await card.locator('[data-reply="adapted"]').textContent()).length > 20, "a reply");
+  check(/\d\.\d{3} → \d\.\d{3}/.test(await card.textContent()), "loss before and after learning");
+  await card.locator('[data-decision="committed"]').first().waitFor();
+}
+
+export async function chatReload(page) {
+  const reply = await turn(page, 1).locator('[data-reply="adapted"]').textContent();
+  await page.reload();
+  same(await turn(page, 1).locator('[data-reply="adapted"]').textContent(), reply, "the reply after a reload");
+  await turn(page, 1).getByRole("button", { name: /chunks?, / }).click();
+  await page.getByRole("button", { name: /Canaries and checks of chunk/ }).first().click();
+  await page.getByText("Canaries, nats per token").waitFor();
+  await shot(page, "chat-events");
+  await axe(page, "chat, a turn with its events");
+}
+
+export async function chatCompare(page) {
+  await page.getByRole("switch", { name: "Compare with frozen" }).focus();
+  await page.keyboard.press("Space");
+  await say(page, PASSAGE);
+  await turn(page, 2).locator('[data-reply="frozen"]').waitFor();
+  await turn(page, 2).locator('[data-reply="adapted"]').waitFor();
+  await shot(page, "chat-compare");
+  await page.getByRole("switch", { name: "Compare with frozen" }).focus();
+  await page.keyboard.press("Space");
+}
+
+export async function chatStop(page) {
+  await longest(page, 4096);
+  await say(page, "And then");
+  await page.locator('[data-live="replying"]').waitFor();
+  await page.keyboard.press("Escape");
+  await turn(page, 3).getByText("stopped by you").waitFor();
+  await longest(page, 60);
+}
+
+export async function chatFrozen(page) {
+  await page.getByRole("switch", { name: "Learn" }).focus();
+  await page.keyboard.press("Space");
+  await say(page, "Answer this without learning");
+  await page.getByRole("article", { name: "Answer that is not kept" }).waitFor();
+  same(await turn(page, 4).count(), 0, "turns that a frozen answer adds");
+  await page.getByRole("switch", { name: "Learn" }).focus();
+  await page.keyboard.press("Space");
+}
+
+export async function chatForkResetLog(page) {
+  const before = page.url();
+  await page.getByRole("button", { name: "Fork from turn 1" }).click();
+  const dialog = page.getByRole("dialog", { name: "Fork the session" });
+  await dialog.getByRole("textbox").fill("second");
+  await axe(page, "fork dialog");
+  await dialog.getByRole("button", { name: "Fork" }).click();
+  await page.waitForURL(/\/chat\/second$/);
+  await turn(page, 1).waitFor();
+  same(await page.locator("[data-turn]").count(), 1, "turns of the fork");
+  await page.getByRole("button", { name: "Reset" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Reset" }).click();
+  await page.getByText("1 earlier turn kept in the log").waitFor();
+  await page.getByRole("button", { name: "Log" }).click();
+  const log = page.getByRole("dialog", { name: "Session log" });
+  await log.getByText("Turn 1").waitFor();
+  same((await log.locator("li[data-kind]").evaluateAll((rows) => rows.map((row) => row.dataset.kind))).join(), "reset,turn,init", "log");
+  await shot(page, "chat-log");
+  await page.keyboard.press("Escape");
+  await page.goto(before);
+  await turn(page, 3).waitFor();
+}
+
+export async function chatStrictGuard(page) {
+  await page.getByRole("link", { name: "New session" }).click();
+  await page.getByText("Advanced").click();
+  await page.getByRole("textbox", { name: "Largest rise (nats)" }).fill("0.000001");
+  await page.getByRole("textbox", { name: "Learning rate" }).fill("5");
+  await shot(page, "chat-advanced");
+  await axe(page, "new session, advanced");
+  await page.getByRole("button", { name: "Start session" }).click();
+  await page.waitForURL(/\/chat\/[a-z0-9_-]+$/);
+  await say(page, PASSAGE);
+  const card = turn(page, 1);
+  await card.waitFor();
+  check((await card.locator('li[data-decision="rolled_back"]').count()) > 0, "a rolled-back write with its reason");
+  check(/[1-9]\d* ?rolled back/.test(await card.textContent()), "a count of rolled-back writes");
+  await shot(page, "chat-rolled-back");
+  await axe(page, "chat, rolled back");
+}

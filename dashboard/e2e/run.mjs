@@ -1,0 +1,47 @@
+// `npm run e2e`: the dashboard in a real Chromium against a real server. One line a step; exit code 1 at the first failure.
+import * as chat from "./chat.mjs";
+import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
+import { keyboard, narrow, themes } from "./page.mjs";
+import * as train from "./train.mjs";
+
+const began = Date.now();
+const server = await startServer();
+let browser;
+let page;
+try {
+  browser = await startBrowser();
+  page = await openPage(browser, { url: server.url });
+  const steps = [
+    train.trainEmpty,
+    train.trainTwentySteps,
+    train.trainCancelAndResume,
+    train.trainRefused,
+    chat.chatFirstTurn,
+    chat.chatReload,
+    chat.chatCompare,
+    chat.chatStop,
+    chat.chatFrozen,
+    chat.chatForkResetLog,
+    chat.chatStrictGuard,
+    keyboard,
+    themes,
+  ];
+  for (const step of steps) {
+    const start = Date.now();
+    await step(page);
+    same(page.complaints.join("\n"), "", "complaints of the console");
+    console.log(`ok ${step.name} ${((Date.now() - start) / 1000).toFixed(1)} s`);
+  }
+  await narrow(browser, server.url);
+  console.log(`ok narrow\nall passed in ${((Date.now() - began) / 1000).toFixed(1)} s`);
+} catch (error) {
+  console.error(error instanceof Error ? error.stack : error);
+  if (page) {
+    await shot(page, "failure").catch(() => undefined);
+    console.error(`at ${page.url()}\n${page.complaints.join("\n")}`);
+  }
+  process.exitCode = 1;
+} finally {
+  await browser?.close();
+  await server.stop();
+}
