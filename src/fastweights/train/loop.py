@@ -148,37 +148,46 @@ class _Run:
         for place in {self.folder, self.ckpt}:
             atomic.ensure_dir(place)
             trainer.tokenizer.save(place / "tokenizer.json")
-        rows = [row for row in atomic.read_jsonl(self.folder / LOG) if row["step"] <= trainer.step] if resume else []
+        rows: list[dict[str, Any]] = (
+            [row for row in atomic.read_jsonl(self.folder / LOG) if row["step"] <= trainer.step] if resume else []
+        )
         atomic.write_bytes(self.folder / LOG, b"".join(atomic.dump_json(row) + b"\n" for row in rows))
+        self.logged_at = rows[-1]["step"] if rows else -1
+        if self.logged_at == trainer.step:  # the checkpoint was written first
+            trainer.start_row()
 
     def go(self) -> dict[str, Any]:
         trainer, config = self.trainer, self.config
-        while trainer.step < config.steps:
-            trainer.advance()
-            done = trainer.step
-            self.hooks.step(done)
-            if reason := self.hooks.stop():
-                return self._interrupted(reason)
-            if done == config.steps:
-                break
-            look = done % config.eval_every == 0
-            try:
-                bpb = trainer.evaluate(config.eval_tokens, self._stopping) if look else None
-            except Cancelled:
-                return self._interrupted(self.hooks.stop() or "stopped")
-            if look or done == 1 or done % config.log_every == 0:
-                self._row(bpb)
-            if done % config.save_every == 0:
-                self._save()
-        if self.saved_at != trainer.step:
-            self._save()
         try:
+            if trainer.step:
+                self._duties()  # what a process that was stopped right after this step still owed
+            while trainer.step < config.steps:
+                trainer.advance()
+                self.hooks.step(trainer.step)
+                if reason := self.hooks.stop():
+                    return self._interrupted(reason)
+                self._duties()
+            if self.saved_at != trainer.step:
+                self._save()
             bpb = trainer.evaluate(None, self._stopping)
         except Cancelled:
             return self._interrupted(self.hooks.stop() or "stopped")
-        if trainer.since_row:
+        if self.logged_at != trainer.step:
             self._row(bpb)
         return self._finish(bpb)
+
+    def _duties(self) -> None:
+        """Row, look at the held-out text, and checkpoint, as far as they are due after this step and not done yet.
+
+        The last step's row waits for the last look."""
+        config, done = self.config, self.trainer.step
+        if done < config.steps and self.logged_at != done:
+            look = done % config.eval_every == 0
+            bpb = self.trainer.evaluate(config.eval_tokens, self._stopping) if look else None
+            if look or done == 1 or done % config.log_every == 0:
+                self._row(bpb)
+        if done % config.save_every == 0 and self.saved_at != done:
+            self._save()
 
     def _stopping(self) -> bool:
         return self.hooks.stop() is not None
@@ -199,7 +208,7 @@ class _Run:
             "eta_s": pace * (self.config.steps - trainer.step),
             "cpu_seconds": self._cpu(),
         }
-        self.row_at, self.row_step = now, trainer.step
+        self.row_at, self.row_step, self.logged_at = now, trainer.step, trainer.step
         atomic.append_jsonl(self.folder / LOG, [self.last])
         self.hooks.point(self.last)
 

@@ -119,10 +119,14 @@ class Trainer:
         count = max(self.since_row, 1)
         loss, norm = float(self.loss_sum) / count, float(self.norm_sum) / count
         self._need_finite(loss, norm)
+        self.start_row()
+        return loss, norm
+
+    def start_row(self) -> None:
+        """Begin the means of the next row anew."""
         self.loss_sum.zero_()
         self.norm_sum.zero_()
         self.since_row = 0
-        return loss, norm
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[nn.Module]:
@@ -168,12 +172,12 @@ class Trainer:
             self.model.load_state_dict(_under(tensors, "model."), strict=True)
             if self.average is not None:
                 average = _under(tensors, "average.")
-                self.average = {n: average[n].to(self.device) for n in self.average}
-            carry = {n: t.to(self.device) for n, t in _under(tensors, "carry.").items()}
+                self.average = {n: average[n].to(self.device, copy=True) for n in self.average}
+            carry = {n: t.to(self.device, copy=True) for n, t in _under(tensors, "carry.").items()}
             self.carry = carry if meta["carry"] else None
             self.optimizers.load({n: t.to(self.device) for n, t in _under(tensors, "optim.").items()})
-            self.loss_sum = tensors["rows.loss"].to(self.device)
-            self.norm_sum = tensors["rows.norm"].to(self.device)
+            self.loss_sum = tensors["rows.loss"].to(self.device, copy=True)
+            self.norm_sum = tensors["rows.norm"].to(self.device, copy=True)
             self.step, self.windows, self.since_row = int(meta["step"]), int(meta["windows"]), int(meta["since_row"])
         except (KeyError, RuntimeError, TypeError) as error:
             raise Corrupt(f"checkpoint does not fit the run: {' '.join(str(error).split())[:300]}") from None

@@ -1,0 +1,318 @@
+"""``train``, ``eval ppl`` and ``models`` as a user runs them: own processes, JSON on standard output, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastweights.cli import main
+from fastweights.data.sources import find_source
+from fastweights.services.records import ModelInfo
+
+PRESET = """
+description: small and quick
+model: {dim: 16, layers: 1}
+seq_len: 32
+batch_size: 4
+warmup: 2
+steps: 20
+save_every: 5
+log_every: 5
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory with a small preset and a corpus in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.yaml").write_text(PRESET)
+    (tmp_path / "text.txt").write_bytes(find_source("tiny").train[0].path.read_bytes()[:3000])
+    return tmp_path
+
+
+def spawn(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "fastweights", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def process(*arguments: str, code: int = 0) -> tuple[str, str]:
+    with spawn(*arguments) as child:
+        out, err = child.communicate(timeout=120)
+    assert child.returncode == code, err
+    return out, err
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[Any, str]:
+    """In this process: (JSON of standard output or None, standard error)."""
+    assert main.run([*arguments, "--json"]) == code
+    shown = capsys.readouterr()
+    return json.loads(shown.out) if shown.out else None, shown.err
+
+
+QUICK = ("train", "--preset", "quick.yaml", "--corpus", "text.txt")
+
+
+def test_train_then_eval_in_own_processes(here: Path) -> None:
+    out, err = process(*QUICK, "--json", "--root", "store")
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    assert result["step"] == 20
+    assert result["loss"] < 5.55
+    assert result["val_bpb"] < 8
+    assert result["cpu_seconds"] > 0.5  # importing torch alone takes that
+    assert result["model_id"].startswith("quick-")
+    assert "step 20/20" in err
+    out, err = process(
+        "eval", "ppl", "--model", result["model_id"], "--file", "text.txt", "--split", "heldout", "--json",
+        "--root", "store",
+    )  # fmt: skip
+    found = json.loads(out)
+    assert found["bits_per_byte"] == result["val_bpb"]
+    assert found["bytes"] == result["val_bytes"] == 300
+    assert err == ""
+
+
+def test_the_config_flag_and_snake_case(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, _ = call(capsys, "train", "--config", "quick.yaml", "--corpus=text.txt", "--seq_len=16", "--model_id", "m")
+    config = json.loads((here / "artifacts/text_models/m/manifest.json").read_text())["train_config"]
+    assert config["seq_len"] == 16
+    assert result["model_id"] == "m"
+
+
+def test_ten_and_ten_are_twenty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "whole")
+    call(capsys, *QUICK, "--model-id", "parts", "--steps", "10", "--schedule-steps", "20")
+    result, _ = call(capsys, "train", "--resume", "parts", "--steps", "20")
+    assert result["step"] == 20
+    files = [here / "artifacts/text_models" / name / "checkpoint.safetensors" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_longer_run_keeps_the_first_schedule(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "m")
+    call(capsys, "train", "--resume", "m", "--steps", "25")
+    manifest = json.loads((here / "artifacts/text_models/m/manifest.json").read_text())
+    assert manifest["train_config"]["schedule_steps"] == 20
+    assert manifest["steps"] == manifest["step"] == 25
+
+
+def test_checkpoints_elsewhere_can_be_taken_to_another_store(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "10", "--schedule-steps", "20", "--ckpt-dir", "ck")
+    call(capsys, *QUICK, "--model-id", "whole")
+    result, _ = call(capsys, "train", "--resume", "ck", "--steps", "20", "--root", "other")
+    assert result["model_id"] == "m"
+    one, two = here / "artifacts/text_models/whole", here / "other/text_models/m"
+    assert (one / "checkpoint.safetensors").read_bytes() == (two / "checkpoint.safetensors").read_bytes()
+
+
+def test_bpe_is_trained_on_the_train_part_and_can_be_used_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (here / "text.txt").read_bytes()
+    (here / "text.txt").write_bytes(text[:2700] + b"zqzqzqzq" * 100)  # only held-out text teaches 'zqzq'
+    (here / "quick.yaml").write_text(PRESET + "bpe_vocab: 400\nval_fraction: 0.25\n")
+    result, _ = call(capsys, *QUICK, "--tokenizer", "bpe", "--model-id", "m")
+    saved = here / "artifacts/text_models/m/tokenizer.json"
+    vocab = json.loads(saved.read_text())["hf"]["model"]["vocab"]
+    assert "zq" not in vocab
+    assert len(vocab) == 398
+    found, _ = call(capsys, "eval", "ppl", "--model", "m", "--file", "text.txt", "--split", "heldout")
+    assert found["bits_per_byte"] == pytest.approx(result["val_bpb"], rel=1e-6)
+    call(capsys, *QUICK, "--tokenizer", str(saved), "--model-id", "again")
+    assert (here / "artifacts/text_models/again/tokenizer.json").read_bytes() == saved.read_bytes()
+
+
+def test_without_a_corpus(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ("train", "--preset", "quick.yaml", "--steps", "1")
+    _, err = call(capsys, *quick, "--model-id", "a")
+    assert "training_data/ does not exist, so the small corpus that ships is used" in err
+    assert str(json.loads((here / "artifacts/text_models/a/manifest.json").read_text())["corpus"]["name"]) == "tiny"
+    (here / "training_data").mkdir()
+    (here / "training_data/mine.md").write_bytes((here / "text.txt").read_bytes())
+    _, err = call(capsys, *quick, "--model-id", "b")
+    assert "training_data" not in err
+    assert json.loads((here / "artifacts/text_models/b/manifest.json").read_text())["corpus"]["bytes"] == 3000
+    assert call(capsys, *quick, "--model-id", "c", "--quiet", "--corpus", "tiny")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--preset", "laptp"], 2, "preset 'laptp' does not exist; did you mean 'laptop'?"),
+        (["--corpus", "txt.txt"], 2, "corpus txt.txt does not exist; did you mean 'text.txt'?"),
+        (["--batch-size", "4000"], 2, "shorter than one sequence"),
+        (["--tokenizer", "quick.yaml"], 1, "tokenizer quick.yaml: not JSON"),
+        (["--tokenizer", "nowhere.json"], 2, "tokenizer nowhere.json does not exist"),
+        (["--model-id", "../x"], 2, "model id '../x' is not valid"),
+        (["--steps", "0"], 2, "steps: Input should be greater than or equal to 1 (got 0)"),
+        (["--device", "cude"], 2, "--device"),
+        (["--device", "mps"], 2, "device 'mps' is not present on this machine"),
+        (["--stpes", "3"], 2, "Unknown option: --stpes. Did you mean --steps?"),
+        (["--resume", "nothere"], 2, "no model 'nothere'"),
+        (["--resume", "m", "--seed", "3"], 2, "--seed cannot change in a resumed run"),
+        (["--resume", "m", "--lr", "3"], 2, "--lr cannot change in a resumed run"),
+        (["--resume", "m"], 2, "steps 3: model 'm' is there already; give a larger --steps"),
+        (
+            ["--resume", "m", "--corpus", "tiny", "--steps", "5"],
+            2,
+            "corpus tiny is not the text that this run began with",
+        ),
+        (["--model-id", "m"], 1, "model 'm' exists: choose another --model-id"),
+    ],
+)
+def test_errors(here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, text: str) -> None:
+    if "m" in arguments:
+        call(capsys, *QUICK, "--model-id", "m", "--steps", "3")
+    line = ["train", "--quiet", *([] if "--resume" in arguments else QUICK[1:]), *arguments]
+    names = [name for name in line if name.startswith("--")]
+    for name in {name for name in names if names.count(name) > 1}:  # the case's own value counts
+        at = line.index(name)
+        del line[at : at + 2]
+    out, err = call(capsys, *line, code=code)
+    assert out is None
+    assert text in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_notice(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "whole")
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "12", "--schedule-steps", "20")
+    last = here / "artifacts/text_models/m/ckpt/step-00000012.safetensors"
+    last.write_bytes(last.read_bytes()[:-7])
+    _, err = call(capsys, "train", "--resume", "m", "--steps", "20")
+    assert "notice: checkpoint of step 12 is damaged and passed over" in err
+    files = [here / "artifacts/text_models" / name / "checkpoint.safetensors" for name in ("whole", "m")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_after_the_step_at_hand(
+    here: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
+) -> None:
+    long = (*QUICK, "--steps", "100000", "--schedule-steps", "20", "--model-id", "m", "--json")
+    log = here / "artifacts/text_models/m/train_log.jsonl"
+    with spawn(*long) as child:
+        deadline = time.monotonic() + 60
+        while not (log.exists() and log.read_bytes().count(b"\n") > 3):
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.send_signal(number)
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == code, err
+    result = json.loads(out)
+    assert result["status"] == "interrupted"
+    assert f"{number.name}: stopped after step {result['step']}; go on with: fastweights train --resume m" in err
+    manifest = json.loads((here / "artifacts/text_models/m/manifest.json").read_text())
+    assert (manifest["status"], manifest["step"]) == ("interrupted", result["step"])
+    ended, _ = call(capsys, "train", "--resume", "m", "--steps", str(result["step"] + 3))
+    assert ended["status"] == "ready"
+    call(capsys, *QUICK, "--steps", str(result["step"] + 3), "--schedule-steps", "20", "--model-id", "whole")
+    files = [here / "artifacts/text_models" / name / "checkpoint.safetensors" for name in ("whole", "m")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_kill_9_leaves_a_run_that_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = (*QUICK, "--steps", "100000", "--schedule-steps", "20", "--model-id", "m")
+    ckpt = here / "artifacts/text_models/m/ckpt"
+    with spawn(*long) as child:
+        deadline = time.monotonic() + 60
+        while len(list(ckpt.glob("step-*.json"))) < 2:
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.kill()
+        child.communicate(timeout=60)
+    step = max(int(path.stem[5:]) for path in ckpt.glob("step-*.json"))
+    result, _ = call(capsys, "train", "--resume", "m", "--steps", str(step + 2))
+    assert (result["status"], result["step"]) == ("ready", step + 2)
+
+
+# ---------------------------------------------------------------- eval ppl
+
+
+def test_any_file_can_be_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "m")
+    (here / "binary.bin").write_bytes(bytes(range(256)) * 40)
+    found, _ = call(capsys, "eval", "ppl", "--model", "m", "--file", "binary.bin")
+    assert found["bytes"] == found["tokens"] == 10240
+    assert found["nats_per_byte"] == pytest.approx(found["bits_per_byte"] * 0.693147, rel=1e-5)
+    assert found["bits_per_byte"] > 8  # it was trained on text
+    latest, _ = call(capsys, "eval", "ppl", "--file", "binary.bin")
+    assert (latest["model_id"], latest["mode"]) == ("m", "stream")
+    cold, _ = call(capsys, "eval", "ppl", "--file", "binary.bin", "--cold")
+    assert cold["mode"] == "cold"
+    assert cold["bits_per_byte"] != found["bits_per_byte"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("empty.txt", "file empty.txt is empty; there is nothing to predict"),
+        ("txt.txt", "file txt.txt does not exist; did you mean 'text.txt'?"),
+        (".", "file . is a folder; name one file"),
+    ],
+)
+def test_what_cannot_be_scored(here: Path, capsys: pytest.CaptureFixture[str], name: str, text: str) -> None:
+    (here / "empty.txt").touch()
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "1")
+    out, err = call(capsys, "eval", "ppl", "--file", name, code=2)
+    assert out is None
+    assert err == f"error: {text}\n"
+
+
+# ---------------------------------------------------------------- models
+
+
+def test_models_go_out_and_in(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, *QUICK, "--model-id", "m")[0]["model_id"] == "m"
+    shown, _ = call(capsys, "models", "show", "m")
+    assert ModelInfo.model_validate(shown).status == "ready"
+    call(capsys, "models", "export", "m", "out/m")
+    assert {p.name for p in (here / "out/m").iterdir()} == {
+        "manifest.json", "config.json", "tokenizer.json", "checkpoint.safetensors", "train_log.jsonl",
+    }  # fmt: skip
+    info, _ = call(capsys, "models", "import", "out/m", "--root", "other")
+    assert ModelInfo.model_validate(info).model_dump(mode="json") == shown
+    info, _ = call(capsys, "models", "import", "out/m", "--root", "other", "--model-id", "m2")
+    assert info["model_id"] == "m2"
+    listed, _ = call(capsys, "models", "ls", "--root", "other")
+    assert [row["model_id"] for row in listed if not row["shipped"]] == ["m2", "m"]
+    old, _ = call(capsys, "eval", "ppl", "--model", "m", "--file", "text.txt")
+    new, _ = call(capsys, "eval", "ppl", "--model", "m2", "--file", "text.txt", "--root", "other")
+    assert new["bits_per_byte"] == old["bits_per_byte"]
+    assert call(capsys, "models", "export", "m", "out/m", code=1)[1].startswith("error: folder out/m exists already")
+    assert "model 'm' exists" in call(capsys, "models", "import", "out/m", code=1)[1]
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "config.json", "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("how", ["gone", "cut", "link"])
+def test_a_damaged_folder_is_not_taken_in(here: Path, capsys: pytest.CaptureFixture[str], name: str, how: str) -> None:
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "1")
+    call(capsys, "models", "export", "m", "out")
+    path = here / "out" / name
+    data = path.read_bytes()
+    path.unlink()
+    if how == "cut":
+        path.write_bytes(data[:-8])
+    elif how == "link":
+        (here / "elsewhere").write_bytes(data)
+        path.symlink_to(here / "elsewhere")
+    code = 2 if (name, how) == ("manifest.json", "gone") else 1
+    _, err = call(capsys, "models", "import", "out", "--model-id", "new", code=code)
+    assert err.startswith("error: ")
+    assert name in err
+    assert not (here / "artifacts/text_models/new").exists()
+
+
+def test_an_empty_store_says_what_to_do(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["models", "ls"]) == 0
+    shown = capsys.readouterr().out
+    assert "fastweights train" in shown or "starter" in shown
+    assert not (here / "artifacts").exists()
+    assert "no model 'x'" in call(capsys, "models", "show", "x", code=2)[1]

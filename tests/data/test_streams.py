@@ -1,0 +1,65 @@
+"""Streams: contiguous, a function of the window's number alone, another cut each epoch."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastweights.data.streams import Streams
+from fastweights.errors import FastweightsError
+
+BOS = 60000
+
+
+def make(n: int = 1000, batch: int = 3, seq: int = 7, seed: int = 0) -> Streams:
+    return Streams(np.arange(n, dtype=np.uint16), batch, seq, BOS, seed)
+
+
+def test_each_row_reads_on_where_it_stopped() -> None:
+    streams = make()
+    x, y, fresh = streams.window(0)
+    assert fresh
+    assert x.shape == y.shape == (3, 7)
+    assert x.dtype == y.dtype == np.int64
+    assert (x[:, 0] == BOS).all()
+    assert (x[:, 1:] == y[:, :-1]).all()
+    last = y
+    for i in range(1, streams.windows_per_epoch):
+        x, y, fresh = streams.window(i)
+        assert not fresh
+        assert (x[:, 0] == last[:, -1]).all()  # the last target of a window is the first input of the next
+        assert (y == (last + 7) % 1000).all()
+        last = y
+
+
+def test_an_epoch_reads_nothing_twice_and_leaves_out_less_than_a_window_a_stream() -> None:
+    streams = make()
+    for epoch in range(3):
+        start = epoch * streams.windows_per_epoch
+        seen = np.concatenate([streams.window(start + i)[1].ravel() for i in range(streams.windows_per_epoch)])
+        assert len(np.unique(seen)) == len(seen) > 1000 - 3 * (7 + 1)
+
+
+def test_epochs_start_at_different_places() -> None:
+    streams = make()
+    starts = {int(streams.window(e * streams.windows_per_epoch)[1][0, 0]) for e in range(8)}
+    assert len(starts) > 4
+    assert all(streams.window(e * streams.windows_per_epoch)[2] for e in range(8))
+
+
+@given(i=st.integers(0, 500), other=st.integers(0, 500), seed=st.integers(0, 2**31 - 1))
+def test_a_window_does_not_depend_on_what_was_read_before(i: int, other: int, seed: int) -> None:
+    fresh, used = make(seed=seed), make(seed=seed)
+    used.window(other)
+    for a, b in zip(fresh.window(i), used.window(i), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_the_seed_decides() -> None:
+    assert not np.array_equal(make(seed=1).window(0)[1], make(seed=2).window(0)[1])
+
+
+def test_too_few_tokens() -> None:
+    make(n=21)
+    with pytest.raises(FastweightsError, match=r"corpus of 20 tokens is shorter than one sequence"):
+        make(n=20)
