@@ -33,7 +33,8 @@ HEAVY = """
 import sys
 from fastweights.cli.main import run
 code = run(sys.argv[1:])
-heavy = [name for name in ("torch", "numpy", "tokenizers", "pydantic", "fastapi", "rich.progress") if name in sys.modules]
+names = ("torch", "numpy", "tokenizers", "pydantic", "fastapi", "rich.progress")
+heavy = [name for name in names if name in sys.modules]
 print(code, heavy, file=sys.stderr)
 """
 
@@ -101,7 +102,7 @@ def test_global_options_are_taken_out_wherever_they_stand(line: str, want: dict[
 
 @pytest.mark.parametrize("line", ["train --root", "train --root=", "train --root --json", "train --json=yes"])
 def test_global_options_that_make_no_sense(line: str) -> None:
-    with pytest.raises(output.UsageError, match="--root wants a folder|--json takes no value"):
+    with pytest.raises(output.UsageError, match=r"--root wants a folder|--json takes no value"):
         output.split_globals(line.split())
 
 
