@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ChunkEvent } from "../api/types";
-import { budgetShare, summarize } from "./events";
+import { budgetShare, spanned, summarize } from "./events";
 
 const event = (changes: Partial<ChunkEvent>): ChunkEvent => ({
   chunk_index: 0,
@@ -75,4 +75,18 @@ it("gives the used share of the drift budget, within 0 and 1", () => {
   expect(budgetShare(3, 1)).toBe(1);
   expect(budgetShare(null, 1)).toBeNull();
   expect(budgetShare(0.1, null)).toBeNull();
+});
+
+it("tells reasons that differ in their numbers once", () => {
+  const refused = (reason: string) => event({ decision: "rolled_back", update_norm: 0, reasons: [reason] });
+  const sum = summarize([
+    refused("canary loss rose by 1.3824 nats (limit 1e-06)"),
+    refused("canary loss rose by 0.3562 nats (limit 1e-06)"),
+    refused("the gradient is not finite"),
+  ]);
+  expect(sum.reasons).toEqual([
+    { text: "canary loss rose by 0.3562 to 1.3824 nats (limit 1e-06)", decision: "rolled_back", count: 2 },
+    { text: "the gradient is not finite", decision: "rolled_back", count: 1 },
+  ]);
+  expect(spanned(["one"])).toBe("one");
 });

@@ -28,7 +28,7 @@ const present = (value: number | null | undefined): value is number => typeof va
 
 export function summarize(events: readonly ChunkEvent[]): Learning {
   const counts: Record<Decision, number> = { committed: 0, blocked: 0, rolled_back: 0 };
-  const reasons = new Map<string, Reason>();
+  const reasons = new Map<string, { decision: Decision; texts: string[] }>();
   let tokens = 0;
   let weight = 0;
   let before = 0;
@@ -44,10 +44,10 @@ export function summarize(events: readonly ChunkEvent[]): Learning {
     }
     if (event.decision === "committed") continue;
     for (const text of event.reasons) {
-      const key = `${event.decision} ${text}`;
+      const key = `${event.decision} ${text.replace(NUMBER, "#")}`;
       const seen = reasons.get(key);
-      if (seen) seen.count += 1;
-      else reasons.set(key, { text, decision: event.decision, count: 1 });
+      if (seen) seen.texts.push(text);
+      else reasons.set(key, { decision: event.decision, texts: [text] });
     }
   }
   const gradients = events.map((event) => event.grad_norm).filter(present);
@@ -63,8 +63,24 @@ export function summarize(events: readonly ChunkEvent[]): Learning {
     written: sum(events.map((event) => event.update_norm)),
     projected: projections.length ? sum(projections) / projections.length : null,
     counts,
-    reasons: [...reasons.values()].sort((a, b) => b.count - a.count),
+    reasons: [...reasons.values()]
+      .map(({ decision, texts }) => ({ decision, text: spanned(texts), count: texts.length }))
+      .sort((a, b) => b.count - a.count),
   };
+}
+
+const NUMBER = /[-+−]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g;
+
+/** Texts that differ in their numbers as one: `rose by 0.3 nats` and `rose by 0.5 nats` are `rose by 0.3 to 0.5 nats`. */
+export function spanned(texts: readonly string[]): string {
+  const numbers = texts.map((text) => text.match(NUMBER) ?? []);
+  let place = -1;
+  return (texts[0] ?? "").replace(NUMBER, (first) => {
+    place += 1;
+    const column = numbers.map((row) => row[place] ?? first).sort((a, b) => Number(a) - Number(b));
+    const [low, high] = [column[0] as string, column.at(-1) as string];
+    return low === high ? first : `${low} to ${high}`;
+  });
 }
 
 /** Share of the drift budget that is used, in 0 … 1; null where either is unknown. */

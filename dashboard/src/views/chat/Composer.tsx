@@ -1,7 +1,7 @@
 import { ActionIcon, Popover, Switch, Textarea, Tooltip } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { type Dispatch, type SetStateAction, useEffect, useRef } from "react";
 import { openapi } from "../../api/queries";
 import { describeSampling, readSampling, type SamplingChoice, seedFrom } from "../../lib/sampling";
 import { field } from "../../lib/schema";
@@ -16,10 +16,11 @@ interface Props {
   live: Live | null;
   failure: Failure | null;
   disabled: boolean;
+  message: string;
+  setMessage: Dispatch<SetStateAction<string>>;
 }
 
-export function Composer({ id, live, failure, disabled }: Props) {
-  const [message, setMessage] = useState("");
+export function Composer({ id, live, failure, disabled, message, setMessage }: Props) {
   const [learn, setLearn] = useLocalStorage({ key: "fastweights-learn", defaultValue: true });
   const [compare, setCompare] = useLocalStorage({ key: "fastweights-compare", defaultValue: false });
   const [kept, setKept] = useLocalStorage<SamplingChoice>({ key: "fastweights-sampling", defaultValue: {} });
@@ -29,7 +30,7 @@ export function Composer({ id, live, failure, disabled }: Props) {
   // A message that failed goes back into the field, so that nothing typed is lost.
   useEffect(() => {
     if (failure) setMessage((typed) => typed || failure.message);
-  }, [failure]);
+  }, [failure, setMessage]);
   useEffect(() => input.current?.focus({ preventScroll: true }), []);
 
   const submit = () => {

@@ -1,11 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import { session, sessionLog } from "../../api/queries";
 import { clock, plural } from "../../lib/format";
 import { startOf } from "../../lib/transcript";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { Composer } from "./Composer";
+import { examples } from "./examples";
 import { stop, useLive } from "./live";
 import { LiveCard } from "./LiveCard";
 import { SessionHeader } from "./SessionHeader";
@@ -17,6 +18,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
   const { data, error, refetch } = useQuery(session(id));
   const log = useQuery(sessionLog(id));
   const { live, failure, asides } = useLive(id);
+  const [message, setMessage] = useState("");
   const scroller = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   const turns = data?.turns ?? [];
@@ -61,7 +63,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
             </p>
           )}
           {data && turns.length === 0 && asides.length === 0 && !live && (
-            <Empty title="Nothing read yet">
+            <Empty title="Nothing read yet" action={<Examples onChoose={setMessage} />}>
               Send a passage: the model reads it in chunks of {data.options.chunk_tokens} tokens, learns from each, and continues it.
               Then send the same passage again, and watch its loss before learning fall.
             </Empty>
@@ -76,7 +78,26 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
           {failure && <Problem error={failure.error} />}
         </div>
       </div>
-      <Composer id={id} live={live} failure={failure} disabled={!data} />
+      <Composer id={id} live={live} failure={failure} disabled={!data} message={message} setMessage={setMessage} />
+    </div>
+  );
+}
+
+function Examples({ onChoose }: { onChoose: (text: string) => void }) {
+  return (
+    <div className={classes.examples}>
+      {examples.map((example) => (
+        <button
+          key={example.name}
+          type="button"
+          onClick={() => {
+            onChoose(example.text);
+            document.querySelector<HTMLElement>("[data-focus-target]")?.focus();
+          }}
+        >
+          {example.name}
+        </button>
+      ))}
     </div>
   );
 }

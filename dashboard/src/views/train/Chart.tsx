@@ -26,6 +26,16 @@ interface Props {
 
 const HEIGHT = 190;
 
+/** Steps of the horizontal axis: whole numbers only. */
+const WHOLE = [0, 1, 2, 3, 4, 5, 6, 7, 8].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
+
+/** A curve of one value would not show as a line. */
+function isAlone(column: ArrayLike<number | null | undefined> | undefined): boolean {
+  let values = 0;
+  for (let i = 0; column && i < column.length && values < 2; i += 1) values += column[i] == null ? 0 : 1;
+  return values === 1;
+}
+
 /** A little room above and below; a single value sits in the middle. */
 function padded(_: uPlot, low: number | null, high: number | null): [number, number] {
   if (low === null || high === null) return [0, 1];
@@ -64,7 +74,7 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
         scales: { x: { time: false }, y: { range: padded } },
         cursor: { sync: { key: "train" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
         axes: [
-          { ...axis, grid: { show: false }, size: 28, gap: 4 },
+          { ...axis, grid: { show: false }, size: 28, gap: 4, incrs: WHOLE },
           { ...axis, size: 46, gap: 6, values: (_, ticks) => ticks.map((tick) => axisTick(tick)) },
         ],
         series: [
@@ -76,7 +86,7 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
               width: 1.6,
               dash: style.dash,
               spanGaps: true,
-              points: { show: sparse ? true : undefined, size: sparse ? 5 : 4, fill: style[scheme] },
+              points: { show: (u, i) => sparse || isAlone(u.data[i]), size: 5, fill: style[scheme] },
             };
           }),
         ],
