@@ -73,7 +73,7 @@ def test_mlp_starts_as_zero() -> None:
 @settings(max_examples=30, deadline=None)
 @given(tokens=st.lists(st.integers(0, 65535), min_size=1, max_size=30), cut=st.integers(0, 30))
 def test_ngram_rows_equal_python_integers_whole_and_streamed(tokens: list[int], cut: int) -> None:
-    layer = NGramEmbedding((2, 3, 5), 1000, 4)
+    layer = NGramEmbedding((2, 3, 5), 1000, 4, 8)
     want = naive.ngram_rows(tokens, (2, 3, 5), 1000)
     x = torch.tensor([tokens])
     rows, _ = layer.rows(x, layer.init_carry(1))
@@ -87,14 +87,14 @@ def test_ngram_rows_equal_python_integers_whole_and_streamed(tokens: list[int], 
 
 
 def test_ngram_rows_spread() -> None:
-    layer = NGramEmbedding((2,), 4096, 4)
+    layer = NGramEmbedding((2,), 4096, 4, 8)
     pairs = torch.cartesian_prod(torch.arange(64), torch.arange(64))
     rows, _ = layer.rows(pairs, layer.init_carry(len(pairs)))
     assert rows[:, 1, 0].unique().numel() > 4096 * (1 - 1 / 2.718) * 0.95  # as a random hash would
 
 
 def test_ngram_sparse_gradient_equals_dense() -> None:
-    layer = NGramEmbedding((2, 3), 300, 4)
+    layer = NGramEmbedding((2, 3), 300, 4, 8)
     randomise(layer)
     x = torch.randint(0, 5, (3, 11))
     grads = []

@@ -19,9 +19,7 @@ BOS, EOS = BYTE.bos_id, BYTE.eos_id
 @pytest.fixture(scope="module", params=["ssm", "gru"])
 def model(request: pytest.FixtureRequest) -> TinyLM:
     torch.manual_seed(0)
-    config = TinyLMConfig(
-        vocab_size=258, dim=16, layers=2, backbone=request.param, ngram_orders=(2,), ngram_buckets=256
-    )
+    config = TinyLMConfig(vocab_size=258, dim=16, layers=2, backbone=request.param, ngram_orders=(2,), ngram_rows=256)
     model = TinyLM(config).eval()
     for p in model.parameters():  # the head starts at zero: then every figure would be log(258)
         torch.nn.init.normal_(p, std=0.3)

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tiny_models import CONFIGS, build, tokens
 
 from fastweights.models.tiny_lm import Carry, TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
+from tests.models.tiny_models import CONFIGS, build, tokens
 
 
 def assert_carry_equal(a: Carry, b: Carry) -> None:

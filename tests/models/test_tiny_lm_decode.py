@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tiny_models import CONFIGS, build, tokens
 
 from fastweights.models.tiny_lm_decode import Decoder
+from tests.models.tiny_models import CONFIGS, build, tokens
 
 
 @pytest.mark.parametrize("name", CONFIGS)

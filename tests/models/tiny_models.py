@@ -11,7 +11,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ssm": {},
     "ssm-one-tap": {"conv_taps": 1, "mlp_hidden": 8},
     "gru": {"backbone": "gru"},
-    "ngrams": {"ngram_orders": (2, 3, 5), "ngram_buckets": 512},
+    "ngrams": {"ngram_orders": (2, 3, 5), "ngram_rows": 512, "ngram_width": 8},
 }
 
 

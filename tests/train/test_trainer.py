@@ -22,7 +22,7 @@ Make = Callable[..., TrainConfig]
 VARIANTS: dict[str, dict[str, Any]] = {
     "ssm": {},
     "gru": {"model": {"backbone": "gru"}},
-    "ngrams": {"model": {"ngram_orders": (2, 3), "ngram_buckets": 300}},
+    "ngrams": {"model": {"ngram_orders": (2, 3), "ngram_rows": 300}},
     "average": {"ema": 0.9},
     "bf16": {"precision": "bf16"},
     "accumulate": {"accumulate": 2, "clip": None},

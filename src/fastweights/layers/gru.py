@@ -37,14 +37,15 @@ class GRU(nn.Module):
 class GRUBlock(nn.Module):
     """Pre-norm residual block around one :class:`GRU`."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim, bias=False)
         self.mixer = GRU(dim)
+        self.dropout = nn.Dropout(dropout)
 
     def init_carry(self, batch: int) -> Carry:
         return self.mixer.init_carry(batch)
 
     def forward(self, x_BTD: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         y_BTD, carry = self.mixer(self.norm(x_BTD), carry)
-        return x_BTD + y_BTD, carry
+        return x_BTD + self.dropout(y_BTD), carry

@@ -43,16 +43,16 @@ def ssm(layer: SSM, x_BTD: Tensor) -> Tensor:
     return layer.out(scan(a_BTD, (1 - a_BTD) * z_BTD, carry["state"]) * F.silu(g_BTD))
 
 
-def ngram_rows(tokens: Sequence[int], orders: Sequence[int], buckets: int) -> list[list[int]]:
+def ngram_rows(tokens: Sequence[int], orders: Sequence[int], size: int) -> list[list[int]]:
     """Twin of :meth:`fastweights.layers.ngram.NGramEmbedding.rows`: one sequence, rows (T, N), in Python integers."""
     rows = []
     for t in range(len(tokens)):
         row = []
-        for i, order in enumerate(orders):
+        for order in orders:
             value = 0
             for back in range(order):
                 token = tokens[t - back] + 1 if t >= back else 0
                 value = (value * MULTIPLIER + token) % PRIME
-            row.append(value * MIXER % PRIME % buckets + i * buckets)
+            row.append((value * MIXER + order - 1) % PRIME % size)
         rows.append(row)
     return rows

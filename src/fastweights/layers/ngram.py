@@ -1,6 +1,7 @@
-"""Hashed n-gram embeddings: one row for the last n tokens, in a table that the n-grams share by hashing.
+"""Hashed n-gram embeddings: one row for each of the last 2, 3, … tokens, in a table that all n-grams share by hashing.
 
-Legend: B sequences, T time, N orders, D channels, P tokens of past. Twin: :func:`fastweights.layers.naive.ngram_rows`.
+Legend: B sequences, T time, N orders, R rows, W width, D channels, P tokens of past.
+Twin: :func:`fastweights.layers.naive.ngram_rows`.
 """
 
 from collections.abc import Sequence
@@ -15,18 +16,19 @@ MIXER = 1812433253 % PRIME
 
 
 class NGramEmbedding(nn.Module):
-    """Sum over ``orders`` of a learned row for the last n tokens (the current one included).
+    """For each of N orders n, a learned row of the last n tokens (the current one included), side by side, projected.
 
-    ``weight`` is (len(orders) * buckets, D), zero at the start: an n-gram never seen adds nothing.
-    ``sparse_grad`` (set by the trainer) makes its gradient a sparse tensor; the default is dense.
+    ``weight`` is (R, W), zero at the start: an n-gram never seen adds nothing, and rows grow with what was seen of
+    them. ``project`` maps N * W to D. ``sparse_grad`` (set by the trainer) makes the table's gradient a sparse tensor.
     """
 
-    def __init__(self, orders: Sequence[int], buckets: int, dim: int) -> None:
+    def __init__(self, orders: Sequence[int], rows: int, width: int, dim: int) -> None:
         super().__init__()
         self.orders = tuple(orders)
-        self.buckets = buckets
         self.sparse_grad = False
-        self.weight = nn.Parameter(torch.zeros(len(self.orders) * buckets, dim))
+        self.weight = nn.Parameter(torch.zeros(rows, width))
+        self.project = nn.Linear(len(self.orders) * width, dim, bias=False)
+        nn.init.normal_(self.project.weight, std=self.project.in_features**-0.5)
 
     def init_carry(self, batch: int) -> Tensor:
         """The tokens before the first: (B, P) int64, each plus one, 0 where there is none; P = max order - 1."""
@@ -42,11 +44,11 @@ class NGramEmbedding(nn.Module):
         for back in range(P + 1):
             hash_BT = (hash_BT * MULTIPLIER + padded_BS[:, P - back : P - back + T]) % PRIME
             if back + 1 in self.orders:
-                offset = self.orders.index(back + 1) * self.buckets
-                rows.append(hash_BT * MIXER % PRIME % self.buckets + offset)
+                rows.append((hash_BT * MIXER + back) % PRIME % len(self.weight))
         return torch.stack(rows, dim=-1), padded_BS[:, T:]
 
     def forward(self, tokens_BT: Tensor, past_BP: Tensor) -> tuple[Tensor, Tensor]:
         """Returns ``(e_BTD, past_BP)``."""
         rows_BTN, past_BP = self.rows(tokens_BT, past_BP)
-        return F.embedding(rows_BTN, self.weight, sparse=self.sparse_grad).sum(dim=2), past_BP
+        e_BTNW = F.embedding(rows_BTN, self.weight, sparse=self.sparse_grad)
+        return self.project(e_BTNW.flatten(-2)), past_BP

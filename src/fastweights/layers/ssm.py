@@ -50,17 +50,18 @@ class SSM(nn.Module):
 class SSMBlock(nn.Module):
     """Pre-norm residual block: the recurrence, then the feed-forward network."""
 
-    def __init__(self, dim: int, taps: int, mlp_hidden: int) -> None:
+    def __init__(self, dim: int, taps: int, mlp_hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim, bias=False)
         self.mixer = SSM(dim, taps)
         self.mlp_norm = nn.LayerNorm(dim, bias=False)
         self.mlp = MLP(dim, mlp_hidden)
+        self.dropout = nn.Dropout(dropout)
 
     def init_carry(self, batch: int) -> Carry:
         return self.mixer.init_carry(batch)
 
     def forward(self, x_BTD: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         y_BTD, carry = self.mixer(self.norm(x_BTD), carry)
-        x_BTD = x_BTD + y_BTD
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD)), carry
+        x_BTD = x_BTD + self.dropout(y_BTD)
+        return x_BTD + self.dropout(self.mlp(self.mlp_norm(x_BTD))), carry

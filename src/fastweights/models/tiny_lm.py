@@ -23,7 +23,8 @@ class Embedding(nn.Module):
         nn.init.normal_(self.token.weight, std=0.5)
         self.ngram: NGramEmbedding | None = None
         if config.ngram_orders:
-            self.ngram = NGramEmbedding(config.ngram_orders, config.ngram_buckets, config.dim)
+            self.ngram = NGramEmbedding(config.ngram_orders, config.ngram_rows, config.ngram_width, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
 
     def init_carry(self, batch: int) -> Carry:
         return {} if self.ngram is None else {"past": self.ngram.init_carry(batch)}
@@ -31,9 +32,9 @@ class Embedding(nn.Module):
     def forward(self, tokens_BT: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         x_BTD = self.token(tokens_BT)
         if self.ngram is None:
-            return x_BTD, {}
+            return self.dropout(x_BTD), {}
         e_BTD, past_BP = self.ngram(tokens_BT, carry["past"])
-        return x_BTD + e_BTD, {"past": past_BP}
+        return self.dropout(x_BTD + e_BTD), {"past": past_BP}
 
 
 class Backbone(nn.Module):
@@ -43,7 +44,9 @@ class Backbone(nn.Module):
         super().__init__()
         hidden = config.mlp_hidden or 2 * config.dim
         self.layers = nn.ModuleList(
-            SSMBlock(config.dim, config.conv_taps, hidden) if config.backbone == "ssm" else GRUBlock(config.dim)
+            SSMBlock(config.dim, config.conv_taps, hidden, config.dropout)
+            if config.backbone == "ssm"
+            else GRUBlock(config.dim, config.dropout)
             for _ in range(config.layers)
         )
 

@@ -18,7 +18,9 @@ class TinyLMConfig(BaseModel):
     conv_taps: int = Field(default=4, ge=1, le=16, description="length of the short causal convolution (ssm)")
     mlp_hidden: int | None = Field(default=None, ge=8, description="width of the MLP (ssm); none: 2 * dim")
     ngram_orders: tuple[int, ...] = Field(default=(), description="hashed embeddings of the last n tokens")
-    ngram_buckets: int = Field(default=32768, ge=256, le=2**24, description="rows for each order")
+    ngram_rows: int = Field(default=2**18, ge=256, le=2**26, description="rows of the table that all orders share")
+    ngram_width: int = Field(default=64, ge=1, le=4096, description="channels of a row")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of embedding and residual branches, in training")
 
     @model_validator(mode="after")
     def _orders(self) -> "TinyLMConfig":

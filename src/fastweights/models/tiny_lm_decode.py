@@ -119,8 +119,8 @@ class _GRUBlock:
 
 class _NGrams:
     def __init__(self, embedding: NGramEmbedding) -> None:
-        self.weight = _array(embedding.weight)
-        self.orders, self.buckets = embedding.orders, embedding.buckets
+        self.weight, self.orders = _array(embedding.weight), embedding.orders
+        self.project, _ = _linear(embedding.project)
         self.past: list[int] = []  # newest first, each token plus one
 
     def __call__(self, token: int) -> Array:
@@ -129,9 +129,9 @@ class _NGrams:
         for back, item in enumerate(window):
             value = (value * MULTIPLIER + item) % PRIME
             if back + 1 in self.orders:
-                rows.append(value * MIXER % PRIME % self.buckets + len(rows) * self.buckets)
+                rows.append((value * MIXER + back) % PRIME % len(self.weight))
         self.past = window[:-1]
-        return np.add.reduce(self.weight[rows], axis=0)
+        return self.project @ self.weight[rows].ravel()
 
 
 class Decoder:

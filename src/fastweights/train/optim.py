@@ -49,7 +49,10 @@ class RowAdagrad(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """The three of them as one: one schedule factor, one set of named tensors for a checkpoint."""
+    """The three of them as one: one schedule factor, one set of named tensors for a checkpoint.
+
+    Tables are not scheduled: Adagrad slows down by itself, and what is read last must be learned as well as the rest.
+    """
 
     def __init__(self, model: nn.Module, config: OptimConfig) -> None:
         tables: set[Tensor] = set()
@@ -57,7 +60,7 @@ class Optimizers:
             if isinstance(module, NGramEmbedding):
                 module.sparse_grad = True
                 tables.add(module.weight)
-        self._names = {p: name for name, p in model.named_parameters()}
+        self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
         dense = [(name, p) for p, name in self._names.items() if p not in tables]
         muon = [p for name, p in dense if name.startswith("backbone.") and _is_matrix(name, p)]
         rest = [p for name, p in dense if not (name.startswith("backbone.") and _is_matrix(name, p))]
@@ -82,13 +85,13 @@ class Optimizers:
             )
         if tables:
             self._all.append(RowAdagrad(sorted(tables, key=lambda p: self._names[p]), lr=config.table_lr))
-        self._peaks = [optimizer.defaults["lr"] for optimizer in self._all]
 
     def step(self, factor: float = 1.0) -> None:
-        """One update at ``factor`` times the peak rates."""
-        for optimizer, peak in zip(self._all, self._peaks, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * factor
+        """One update at ``factor`` times the peak rates (the tables': at the peak)."""
+        for optimizer in self._all:
+            if not isinstance(optimizer, RowAdagrad):
+                for group in optimizer.param_groups:
+                    group["lr"] = optimizer.defaults["lr"] * factor
             optimizer.step()
 
     def zero_grad(self) -> None:
