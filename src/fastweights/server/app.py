@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(services.jobs.adopt)
+        await run_in_threadpool(services.open)
         yield
         await run_in_threadpool(services.close)
 

@@ -46,8 +46,8 @@ class Services:
         self.store = Store(settings.root)
         self.jobs = TrainJobs(self.store)
         self.models = ModelService(Models(self.store))
-        self.threads = ThreadPoolExecutor(max_workers=max(4, os.cpu_count() or 1), thread_name_prefix="fastweights")
         self.closing = threading.Event()
+        self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
     @cached_property
@@ -79,6 +79,18 @@ class Services:
         from fastweights.models.device import pick_device
 
         return str(pick_device(self.settings.device))
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """Where long work is done."""
+        assert self._threads is not None, "the application has not been started"
+        return self._threads
+
+    def open(self) -> None:
+        """Before the first request; a closed one can be opened again."""
+        self.closing.clear()
+        self._threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="fastweights")
+        self.jobs.adopt()
 
     def close(self) -> None:
         """Ends streams early (their replies are committed as cancelled), then waits for the work under way."""

@@ -32,7 +32,7 @@ from fastweights.store.root import MODELS, Store, check_id, new_id, now
 MAX_RUNNING = 2
 GRACE_SECONDS = 30.0
 JOB, LOG, STDOUT, STDERR = "job.json", "train_log.jsonl", "stdout.log", "stderr.log"
-_ENDED_BY_SIGNAL = (0, 130, 143, -signal.SIGTERM, -signal.SIGINT, None)
+_IN_ORDER = (0, 130, 143, -signal.SIGTERM, -signal.SIGINT, None)  # None: not seen by this server
 
 
 class TrainJobs:
@@ -160,7 +160,16 @@ class TrainJobs:
 
     def _spawn(self, model_id: str, folder: Path, request: TrainRequest, arguments: "list[str]") -> None:
         atomic.ensure_dir(folder)
-        command = [sys.executable, "-m", "fastweights", "train", "--json", f"--root={self.store.root}", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "fastweights",
+            "train",
+            "--json",
+            "--quiet",
+            f"--root={self.store.root}",
+            *arguments,
+        ]
         with open(folder / STDOUT, "wb") as out, open(folder / STDERR, "wb") as err:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, close_fds=True
@@ -193,9 +202,9 @@ class TrainJobs:
             else:
                 while self._alive(model_id):
                     time.sleep(1.0)
-            self._watched.discard(model_id)
             with suppress(FastweightsError, OSError):
                 self._settle(model_id, process)
+            self._watched.discard(model_id)
 
         threading.Thread(target=wait, name=f"job-{model_id}", daemon=True).start()
 
@@ -256,7 +265,7 @@ def _derive(folder: Path, job: dict[str, Any], manifest: dict[str, Any], alive: 
     if alive:
         return "running", None
     state = manifest.get("status")
-    complaint = None if job.get("returncode", 0) in _ENDED_BY_SIGNAL else _last_line(folder / STDERR)
+    complaint = _complaint(folder, job.get("returncode"))
     if state in ("ready", "sleep_candidate"):
         return "done", complaint
     if job.get("cancelled") or state == "cancelled":
@@ -264,6 +273,15 @@ def _derive(folder: Path, job: dict[str, Any], manifest: dict[str, Any], alive: 
     if state is None or state == "failed":
         return "failed", manifest.get("error") or _last_line(folder / STDERR) or "the process ended without a word"
     return "interrupted", complaint
+
+
+def _complaint(folder: Path, returncode: int | None) -> str | None:
+    """What a process that did not end in order had to say."""
+    if returncode in _IN_ORDER:
+        return None
+    last = _last_line(folder / STDERR)
+    assert returncode is not None
+    return last if returncode > 0 or last else f"the process was killed by signal {-returncode}"
 
 
 def _kill_after(process: psutil.Process, grace_s: float) -> None:

@@ -194,7 +194,7 @@ class _Checker:
         return not bad
 
     def _model(self, name: str) -> None:
-        folder = self.store.path(MODELS, name)
+        where, folder = f"{MODELS}/{name}", self.store.path(MODELS, name)
         lock = self.store.path(MODELS, name, "model.lock")
         if not self.store.path(MODELS, name, MANIFEST).exists():
             if not self._busy(lock) and not (folder / "ckpt").exists() and not (folder / "job.json").exists():
@@ -206,17 +206,18 @@ class _Checker:
         manifest = models.get(name)
         for file in ("config.json", "tokenizer.json"):
             if (folder / file).exists() or manifest["status"] in ("ready", "sleep_candidate"):
-                self._guarded(f"{MODELS}/{name}", lambda file=file: atomic.read_json(folder / file))
-        for file in sorted(folder.glob("*.jsonl")):
-            self._jsonl(file)
+                self._guarded(where, lambda file=file: atomic.read_json(folder / file))
+        running = _held(folder / "train.lock")
+        if not running:  # else a row may be half written, and old checkpoints are dropped, under our eyes
+            self._stale_lock(folder / "train.lock")
+            for file in sorted(folder.glob("*.jsonl")):
+                self._jsonl(file)
+            for sidecar in sorted((folder / "ckpt").glob("step-*.json")):
+                expected = atomic.read_json(sidecar).get("sha256")
+                self._guarded(where, lambda s=sidecar, e=expected: _check_tensors(s.with_suffix(".safetensors"), e))
         wanted = manifest.get("checkpoint_sha256")
         if (folder / CHECKPOINT).exists() or manifest["status"] in ("ready", "sleep_candidate"):
-            self._guarded(f"{MODELS}/{name}", lambda: _check_tensors(folder / CHECKPOINT, wanted))
-        for sidecar in sorted((folder / "ckpt").glob("*.json")):
-            expected = atomic.read_json(sidecar).get("sha256")
-            self._guarded(
-                f"{MODELS}/{name}", lambda s=sidecar, e=expected: _check_tensors(s.with_suffix(".safetensors"), e)
-            )
+            self._guarded(where, lambda: _check_tensors(folder / CHECKPOINT, wanted))
         self._job(models, folder, manifest)
 
     def _jsonl(self, path: Path) -> None:
@@ -314,6 +315,11 @@ def _writer_alive(name: str) -> bool:
     except (PermissionError, OverflowError):
         pass
     return True
+
+
+def _held(lock: Path) -> bool:
+    info = read_holder(lock) or {}
+    return process_alive(info.get("pid"), info.get("create_time"))
 
 
 def _bytes(path: Path) -> bytes | None:
