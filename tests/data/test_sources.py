@@ -158,3 +158,9 @@ def test_a_sample_of_a_large_corpus_is_spread_over_the_train_part(tmp_path: Path
     assert firsts == sorted(firsts)
     assert firsts[0] < 10_000
     assert 40_000 < firsts[-1] < 50_000  # nothing held out
+
+
+def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, a_dot_txt=b"0123456789")
+    os.mkfifo(tmp_path / "pipe.txt")  # opening it would wait for ever
+    assert find_source(str(tmp_path)).train_bytes == 9

@@ -225,3 +225,9 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTWEIGHTS_THREADS", "many")
     with pytest.raises(FastweightsError, match="FASTWEIGHTS_THREADS='many' is not a positive number"):
         threads_for(1)
+
+
+def test_fewer_steps_than_the_checkpoint_has(go, config: Make, store: Store) -> None:
+    go(config(), hooks=stop_at(9))
+    with pytest.raises(FastweightsError, match="steps 5: the checkpoint is at step 9; give a larger --steps"):
+        go(config(steps=5), resume=load_checkpoint(find_ckpt_dir(store, "m")))

@@ -26,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "average": {"ema": 0.9},
     "bf16": {"precision": "bf16"},
     "accumulate": {"accumulate": 2, "clip": None},
+    "dropout": {"model": {"dropout": 0.2}},
 }
 
 

@@ -33,7 +33,10 @@ def train(
     batch_size: int | None = None,
     lr: float | None = None,
 ) -> None:
-    """Train a model on text.
+    """Train a model on text, or go on with a run that was stopped (SIGINT and SIGTERM leave a checkpoint).
+
+    CPU threads: 1 below 20 million parameters, else all cores; a preset's 'threads' or the environment's
+    FASTWEIGHTS_THREADS set another number.
 
     Parameters
     ----------

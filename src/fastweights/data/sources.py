@@ -69,7 +69,7 @@ def find_source(corpus: str, val_fraction: float = 0.1, holdout: tuple[str, ...]
     ``holdout``: globs over the files' names relative to the folder; without, the last ``val_fraction`` of all bytes.
     Errors: missing path, no text in it, Git-LFS pointer, NUL bytes, a glob that matches nothing or everything.
     """
-    root, files = _resolve(corpus)
+    root, files = corpus_files(corpus)
     sizes, digest = [], hashlib.sha256()
     for path in files:
         size, sha = _check(path)
@@ -94,8 +94,8 @@ def default_corpus(cwd: Path | None = None) -> tuple[str, str | None]:
     )
 
 
-def _resolve(corpus: str) -> tuple[Path, list[Path]]:
-    """Folder that names are relative to, and the files in order."""
+def corpus_files(corpus: str) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and the corpus' files in order; nothing is opened."""
     if corpus == "tiny":
         path = Path(__file__).parent / "assets" / "tiny.txt"
         return path.parent, [path]
@@ -127,15 +127,23 @@ def _walk(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(base, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and not path.is_symlink():
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and _regular(path):
                 found.append(path)
     return iter(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
+
+
+def _regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _check(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a text file, or the reason why it is none."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise FastweightsError(f"corpus: {path} cannot be read ({error.strerror}); mend or remove it") from None
+    with file:
         while block := file.read(BLOCK):
             if size == 0 and block.startswith(_LFS):
                 raise FastweightsError(

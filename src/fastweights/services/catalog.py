@@ -55,9 +55,9 @@ def check_corpus(name: str) -> str:
 
 
 def _files(name: str) -> list[Path]:
-    from fastweights.data.sources import _resolve
+    from fastweights.data.sources import corpus_files
 
-    return _resolve(name)[1]
+    return corpus_files(name)[1]
 
 
 def _size(name: str) -> int:

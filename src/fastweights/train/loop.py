@@ -69,7 +69,11 @@ def train(
     trainer = Trainer(config, corpus, tokenizer, device)
     if resume is not None:
         trainer.restore(resume.tensors, resume.meta["trainer"])
-        if trainer.step >= config.steps and exists and models.get(model_id)["status"] == "ready":
+        if trainer.step > config.steps:
+            raise FastweightsError(
+                f"steps {config.steps}: the checkpoint is at step {trainer.step}; give a larger --steps"
+            )
+        if trainer.step == config.steps and exists and models.get(model_id)["status"] == "ready":
             raise FastweightsError(f"steps {config.steps}: model {model_id!r} is there already; give a larger --steps")
     torch.set_num_threads(threads_for(sum(p.numel() for p in trainer.params), config.threads))
     manifest = _manifest(config, trainer, preset, ckpt_dir)

@@ -47,8 +47,9 @@ class Trainer:
         self.step = 0
         self.windows = 0
         self.carry: dict[str, Tensor] | None = None
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.norm_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        self.loss_sum = torch.zeros((), dtype=exact, device=self.device)
+        self.norm_sum = torch.zeros((), dtype=exact, device=self.device)
         self.since_row = 0
 
     @property
@@ -59,7 +60,6 @@ class Trainer:
     def advance(self) -> None:
         """One optimiser step. :class:`Diverged` (before the weights change) if loss or gradient is not finite."""
         config = self.config
-        self.model.train()
         loss = torch.zeros((), device=self.device)
         for _ in range(config.accumulate):
             part = self._window_loss() / config.accumulate
@@ -150,7 +150,10 @@ class Trainer:
         """Streaming bits per byte of the held-out text (its first ``limit`` tokens). Changes nothing."""
         with self.averaged() as model:
             model.eval()
-            score, n_bytes = corpus_score(model, self.corpus.val, self.tokenizer, limit=limit, cancelled=cancelled)
+            try:
+                score, n_bytes = corpus_score(model, self.corpus.val, self.tokenizer, limit=limit, cancelled=cancelled)
+            finally:
+                model.train()
         return score.bits_per_byte(n_bytes)
 
     # ------------------------------------------------------------ state
