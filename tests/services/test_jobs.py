@@ -98,7 +98,7 @@ def test_the_life_of_a_run(store, jobs, corpus):
     assert killed.error == "the process was killed by signal 9"
     assert Models(store).get("m1")["status"] == "interrupted"
 
-    step = int(atomic.read_json(sorted(store.path("text_models", "m1", "ckpt").glob("*.json"))[-1])["step"])
+    step = int(atomic.read_json(sorted(store.path("text_models", "m1", "ckpt").glob("step-*.json"))[-1])["step"])
     jobs.start(TrainRequest(resume="m1", steps=step + 12))
     done = ended(jobs, "m1")
     assert (done.status, done.step, done.error) == ("done", step + 12, None), done

@@ -91,7 +91,7 @@ class TrainJobs:
 
     def settled(self, info: ModelInfo) -> ModelInfo:
         """The same, but "training" only while a process trains it (a run that died could not say so itself)."""
-        if info.status != "training" or self._alive(info.model_id):
+        if info.status not in ("training", "interrupted") or self._alive(info.model_id):
             return info
         cancelled = _read(self.store.path(MODELS, info.model_id, JOB)).get("cancelled")
         return info.model_copy(update={"status": "cancelled" if cancelled else "interrupted"})
