@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "fastweights"
 
 # Lower rungs first; a package may import rungs below its own, and itself. Packages on one rung never import each other.
 RUNGS: tuple[tuple[str, ...], ...] = (
-    ("errors", "hints"),
+    ("errors", "hints", "clock"),
     ("core",),
     ("data",),
     ("layers", "guard", "store"),
@@ -22,7 +22,7 @@ RUNGS: tuple[tuple[str, ...], ...] = (
     ("server", "cli"),
 )
 RUNG = {name: level for level, names in enumerate(RUNGS) for name in names}
-SHARED = {"errors", "hints"}  # one rung, but plain tools: hints raises errors
+SHARED = {"errors", "hints", "clock"}  # one rung, but plain tools: hints raises errors
 TORCH_FREE = ("store", "server", "cli", "services")  # packages that may not load torch when imported
 
 

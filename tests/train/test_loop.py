@@ -18,7 +18,8 @@ from fastweights.store.models import Models
 from fastweights.store.root import Store
 from fastweights.train.checkpoint import checkpoint_steps, load_checkpoint
 from fastweights.train.config import TrainConfig
-from fastweights.train.loop import Hooks, find_ckpt_dir, threads_for, train
+from fastweights.train.hooks import Hooks
+from fastweights.train.loop import find_ckpt_dir, threads_for, train
 from fastweights.train.trainer import Diverged, Trainer
 
 from .conftest import BYTE
@@ -79,7 +80,7 @@ def test_the_log(go, config: Make, store: Store) -> None:
     points: list[dict[str, Any]] = []
     go(config(), hooks=Hooks(point=points.append))
     rows = [TrainPoint.model_validate(row) for row in log(store)]
-    assert [row.model_dump() for row in rows] == points
+    assert [{**row.model_dump(), "steps": 20} for row in rows] == points
     assert [row.step for row in rows] == [1, 5, 8, 10, 15, 16, 20]
     assert [row.step for row in rows if row.val_bpb is not None] == [8, 16, 20]
     assert rows[-1].loss < rows[0].loss

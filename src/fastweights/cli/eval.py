@@ -34,31 +34,11 @@ def ppl(
     device
         auto, cpu, cuda or mps (default: TEXT_LM_DEVICE, else auto).
     """
-    import torch
+    from fastweights.services import evaluation
 
-    from fastweights.clock import cpu_seconds
-    from fastweights.evals.perplexity import perplexity
-    from fastweights.models.device import pick_device
-    from fastweights.models.registry import load_model
-    from fastweights.store.models import Models
-    from fastweights.train.loop import threads_for
-
-    models = Models(output.current().store())
-    model_id = models.resolve(model)
-    loaded = load_model(models.path(model_id), pick_device(device))
-    torch.set_num_threads(threads_for(sum(p.numel() for p in loaded.lm.parameters())))
-    fraction = float(loaded.manifest.get("train_config", {}).get("val_fraction", 0.1))
-    found = perplexity(loaded.lm, loaded.tokenizer, file, split=split, val_fraction=fraction, stream=stream)
-    record = {
-        "model_id": model_id,
-        "file": str(file),
-        "split": split,
-        "mode": "stream" if stream else "cold",
-        **found.as_dict(),
-        "cpu_seconds": cpu_seconds(),
-    }
+    found = evaluation.ppl(output.current().store(), file, model_id=model, split=split, stream=stream, device=device)
     output.current().emit(
-        record,
-        f"{model_id} on {file} ({record['mode']}, {split}): {found.bits_per_byte:.4f} bits per byte over "
-        f"{found.bytes:,} bytes ({found.tokens:,} tokens), {record['cpu_seconds']:.1f} CPU seconds",
+        found,
+        f"{found['model_id']} on {file} ({found['mode']}, {split}): {found['bits_per_byte']:.4f} bits per byte over "
+        f"{found['bytes']:,} bytes ({found['tokens']:,} tokens), {found['cpu_seconds']:.1f} CPU seconds",
     )

@@ -1,5 +1,6 @@
 """A progress bar on a terminal, plain lines elsewhere, and signals that end a run after the step at hand."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from fastweights.cli.output import Output
 
 
 @contextmanager
-def catch_signals() -> Iterator[Callable[[], str | None]]:
+def catch_signals(output: Output) -> Iterator[Callable[[], str | None]]:
     """Yields a function that names the signal (``SIGINT``, ``SIGTERM``) that came, if one did.
 
     A second one of the same kind acts at once, as it would have without this.
@@ -21,6 +22,8 @@ def catch_signals() -> Iterator[Callable[[], str | None]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         caught.append(signal.Signals(number).name)
+        if not output.quiet:  # not by print: it may be printing just now
+            os.write(2, f"{caught[-1]}: finishing the step at hand; once more ends it at once\n".encode())
         signal.signal(number, before[number])
 
     if threading.current_thread() is threading.main_thread():
@@ -37,8 +40,8 @@ def catch_signals() -> Iterator[Callable[[], str | None]]:
 class Progress:
     """Shows a run on standard error: a bar on a terminal, else one line a row of the log; nothing with ``--quiet``."""
 
-    def __init__(self, output: Output, name: str, steps: int) -> None:
-        self._output, self._name, self._steps = output, name, steps
+    def __init__(self, output: Output) -> None:
+        self._output = output
         self._bar: Any = None
         self._task: Any = None
         self._last_bpb: float | None = None
@@ -55,7 +58,7 @@ class Progress:
                 progress.TimeRemainingColumn(),
                 console=self._output.console(),
             )
-            self._task = self._bar.add_task(self._name, total=self._steps, figures="")
+            self._task = self._bar.add_task("train", total=None, figures="")
             self._bar.start()
         return self
 
@@ -73,6 +76,6 @@ class Progress:
         held_out = f"  val {self._last_bpb:.4f} bpb" if self._last_bpb is not None else ""
         figures = f"loss {row['loss']:.4f}{held_out}  {row['tokens_per_s']:,.0f} tok/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=row["step"], figures=figures)
+            self._bar.update(self._task, completed=row["step"], total=row["steps"], figures=figures)
         else:
-            self._output.notice(f"step {row['step']}/{self._steps}  {figures}  eta {row['eta_s']:.0f} s")
+            self._output.notice(f"step {row['step']}/{row['steps']}  {figures}  eta {row['eta_s']:.0f} s")

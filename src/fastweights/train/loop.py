@@ -6,8 +6,6 @@
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +23,11 @@ from fastweights.store.root import MODELS, Store
 from fastweights.store.tensors import save_tensors
 from fastweights.train.checkpoint import Checkpoint, checkpoint_steps, save_checkpoint
 from fastweights.train.config import TrainConfig
+from fastweights.train.hooks import Hooks
 from fastweights.train.trainer import Trainer
 
 LOG = "train_log.jsonl"
 ONE_THREAD_BELOW = 20_000_000  # parameters; smaller models lose more to waiting than a second thread gains
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Called from inside the run: ``point`` with each row of the log, ``step`` after each step, ``stop`` to ask whether
-    to end early (a reason, or ``None``), ``notice`` with a line for the user."""
-
-    point: Callable[[dict[str, Any]], None] = lambda row: None
-    step: Callable[[int], None] = lambda step: None
-    stop: Callable[[], str | None] = lambda: None
-    notice: Callable[[str], None] = lambda text: None
 
 
 def train(
@@ -214,7 +202,7 @@ class _Run:
         }
         self.row_at, self.row_step, self.logged_at = now, trainer.step, trainer.step
         atomic.append_jsonl(self.folder / LOG, [self.last])
-        self.hooks.point(self.last)
+        self.hooks.point({**self.last, "steps": self.config.steps})
 
     def _cpu(self) -> float:
         """CPU seconds of the run, the processes before this one included."""
