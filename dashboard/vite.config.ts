@@ -1,10 +1,11 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
+import { notices } from "./scripts/notices.mjs";
 
 const api = process.env.VITE_NANO_API_URL ?? "http://127.0.0.1:13579";
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), notices()],
   build: {
     outDir: process.env.FASTWEIGHTS_WEB_OUT ?? "../src/fastweights/_web",
     emptyOutDir: true,

@@ -15,7 +15,7 @@ async function say(page, text) {
 
 async function longest(page, tokens) {
   await page.getByRole("button", { name: /^Sampling/ }).click();
-  await page.getByRole("textbox", { name: "Longest reply, tokens" }).fill(String(tokens));
+  await page.getByRole("textbox", { name: "Most tokens" }).fill(String(tokens));
   await page.keyboard.press("Escape");
   await page.getByText(`${tokens} tokens`).first().waitFor();
 }

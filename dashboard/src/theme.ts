@@ -17,6 +17,9 @@ const gray: MantineColorsTuple = [
 const sans = '"IBM Plex Sans Variable", system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 const mono = '"IBM Plex Mono", ui-monospace, "SF Mono", Menlo, Consolas, monospace';
 
+const veil = { backgroundOpacity: 0.3 };
+const heading = { fontSize: 15, fontWeight: 600 };
+
 export const theme = createTheme({
   primaryColor: "petrol",
   primaryShade: { light: 7, dark: 6 },
@@ -39,7 +42,8 @@ export const theme = createTheme({
     Select: { defaultProps: { size: "sm", allowDeselect: false, checkIconPosition: "right" } },
     Autocomplete: { defaultProps: { size: "sm" } },
     Tooltip: { defaultProps: { withArrow: true, openDelay: 350, multiline: true, maw: 320 } },
-    Modal: { defaultProps: { centered: true, radius: "md" } },
+    Modal: { defaultProps: { centered: true, radius: "md", overlayProps: veil }, styles: { title: heading } },
+    Drawer: { defaultProps: { overlayProps: veil }, styles: { title: heading } },
     Switch: { defaultProps: { size: "sm" } },
     Checkbox: { defaultProps: { size: "xs" } },
     SegmentedControl: { defaultProps: { size: "xs" } },

@@ -29,7 +29,7 @@ def _missing() -> str | None:
 
 @pytest.mark.timeout(LIMIT_S + 30)
 def test_train_and_chat_in_a_browser(tmp_path: Path) -> None:
-    """Train 20 steps and watch the curve, cancel and resume, chat, reload, stop, compare, fork, reset, themes, keys, axe."""
+    """Train and watch the curve, cancel, resume, chat, reload, stop, compare, fork, reset, themes, keys, axe."""
     reason = _missing()
     if reason is not None:
         pytest.skip(reason)

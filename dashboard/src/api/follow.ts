@@ -32,11 +32,11 @@ export function putJob(job: TrainJob): void {
 
 const isFinal = (job: TrainJob): boolean => job.status !== "running" && job.status !== "queued";
 
-/** Until the job ends or the signal aborts. */
-export async function follow(id: string, signal: AbortSignal): Promise<void> {
+/** Until the job ends or the signal aborts. Two refused streams, or `streaming` false, leave polling. */
+export async function follow(id: string, signal: AbortSignal, streaming: boolean): Promise<void> {
   let refusals = 0;
   while (!signal.aborted) {
-    if (refusals < 2) {
+    if (streaming && refusals < 2) {
       try {
         for await (const message of stream(`/api/text/train/${encodeURIComponent(id)}/events`, { signal })) {
           refusals = 0;

@@ -44,7 +44,11 @@ export const jobs = queryOptions({
   refetchInterval: (query) => (query.state.data?.some(isLive) ? 2_000 : 10_000),
 });
 
-export const sessions = queryOptions({ queryKey: ["sessions"], queryFn: () => take(api.GET("/api/text/sessions")) });
+export const sessions = queryOptions({
+  queryKey: ["sessions"],
+  queryFn: () => take(api.GET("/api/text/sessions")),
+  refetchInterval: 5_000,
+});
 
 export const session = (id: string) =>
   queryOptions({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, axisTick, bytes, count, duration, figure, fixed, MISSING, percent, plural, shortHash, signed, whole } from "./format";
+import { ago, axisTick, beginning, bytes, count, duration, figure, fixed, MISSING, percent, plural, shortHash, signed, whole } from "./format";
 
 describe("numbers", () => {
   it("prints a missing or non-finite value as a dash", () => {
@@ -43,6 +43,13 @@ describe("numbers", () => {
     expect(plural(1, "turn")).toBe("1 turn");
     expect(plural(0, "turn")).toBe("0 turns");
     expect(percent(0.256)).toBe("26 %");
+  });
+
+  it("cuts a long text at lines or characters, but not for a few", () => {
+    expect(beginning("short")).toBeNull();
+    expect(beginning("x".repeat(710))).toBeNull();
+    expect(beginning("x".repeat(2000))).toBe(`${"x".repeat(700)} …`);
+    expect(beginning("a line of verse\n".repeat(40))).toBe(`${"a line of verse\n".repeat(7).trimEnd()} …`);
   });
 
   it("keeps ticks short", () => {

@@ -101,6 +101,12 @@ export function clock(iso: string): string {
 
 export const shortHash = (hash: string): string => hash.slice(0, 8);
 
+/** The start of a long text, cut at a number of lines and of characters; null where it is short enough to show whole. */
+export function beginning(text: string, lines = 7, characters = 700): string | null {
+  const rows = text.split("\n").slice(0, lines).join("\n").slice(0, characters).trimEnd();
+  return text.length - rows.length > characters / 4 ? `${rows} …` : null;
+}
+
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${whole(n)} ${n === 1 ? one : many}`;
 }

@@ -14,10 +14,12 @@ interface Props {
   values: Values;
   onChange: (values: Values) => void;
   disabled?: boolean;
+  /** What an empty field means, where it is not the schema's default. */
+  placeholder?: string;
 }
 
 /** A number or a choice of a request record: default, bounds and help come from the server's schema. Left alone, it is not sent. */
-export function SchemaField({ schema, path, label, values, onChange, disabled }: Props) {
+export function SchemaField({ schema, path, label, values, onChange, disabled, placeholder }: Props) {
   const { data } = useQuery(openapi);
   const info = field(data, schema, path);
   const value = atPath(values, path);
@@ -38,7 +40,7 @@ export function SchemaField({ schema, path, label, values, onChange, disabled }:
     <NumberInput
       label={named}
       value={typeof value === "number" ? value : ""}
-      placeholder={info.default === undefined || info.default === null ? undefined : String(info.default)}
+      placeholder={placeholder ?? (info.default === undefined || info.default === null ? undefined : String(info.default))}
       min={info.min}
       max={info.max}
       allowDecimal={!info.integer}

@@ -24,7 +24,7 @@ export function ChunkStrip({ events }: { events: ChunkEvent[] }) {
       >
         <path d={path} className={classes.line} />
         {strip.marks.map((mark) => (
-          <Point key={mark.chunk} mark={mark} />
+          <Point key={mark.chunk} mark={mark} radius={strip.marks.length > 32 ? 1.5 : 2.2} />
         ))}
       </svg>
       <span className={classes.range}>
@@ -35,13 +35,13 @@ export function ChunkStrip({ events }: { events: ChunkEvent[] }) {
   );
 }
 
-function Point({ mark }: { mark: Mark }) {
+function Point({ mark, radius }: { mark: Mark; radius: number }) {
   const { x, before: y, after, decision } = mark;
   if (y === null) return null;
   return (
     <g data-decision={decision} className={classes.point}>
       {after !== null && <path d={`M${x} ${y}V${after}`} />}
-      {decision === "committed" && <circle cx={x} cy={y} r="2.2" />}
+      {decision === "committed" && <circle cx={x} cy={y} r={radius} />}
       {decision === "blocked" && <rect x={x - 3} y={y - 3} width="6" height="6" />}
       {decision === "rolled_back" && <path d={`M${x} ${y + 4}l-4 -7h8Z`} />}
     </g>

@@ -118,8 +118,15 @@ function SamplingMenu({ choice, onChange }: { choice: SamplingChoice; onChange: 
   };
   const defaults = { temperature: standard("temperature"), top_p: standard("top_p"), max_new_tokens: standard("max_new_tokens") };
   const values = choice as Record<string, unknown>;
-  const input = (path: string, label: string) => (
-    <SchemaField schema="Sampling" path={path} label={label} values={values} onChange={(next) => onChange(readSampling(next))} />
+  const input = (path: string, label: string, placeholder?: string) => (
+    <SchemaField
+      schema="Sampling"
+      path={path}
+      label={label}
+      placeholder={placeholder}
+      values={values}
+      onChange={(next) => onChange(readSampling(next))}
+    />
   );
   return (
     <Popover position="top-end" width={300} trapFocus shadow="md" radius="md">
@@ -136,10 +143,9 @@ function SamplingMenu({ choice, onChange }: { choice: SamplingChoice; onChange: 
         <div className={classes.fields}>
           {input("temperature", "Temperature")}
           {input("top_p", "Top-p")}
-          {input("max_new_tokens", "Longest reply, tokens")}
-          {input("seed", "Seed")}
+          {input("max_new_tokens", "Most tokens")}
+          {input("seed", "Seed", "new each time")}
         </div>
-        <p className={classes.hint}>An empty field takes the server's default; an empty seed, a new one for every message.</p>
       </Popover.Dropdown>
     </Popover>
   );

@@ -1,13 +1,14 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
-import { session, sessionLog } from "../../api/queries";
+import { Link } from "wouter";
+import { session, sessionLog, sessions } from "../../api/queries";
 import { clock, plural } from "../../lib/format";
 import { startOf } from "../../lib/transcript";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { Composer } from "./Composer";
 import { examples } from "./examples";
-import { stop, useLive } from "./live";
+import { isAnswering, stop, useLive } from "./live";
 import { LiveCard } from "./LiveCard";
 import { SessionHeader } from "./SessionHeader";
 import classes from "./SessionView.module.css";
@@ -23,6 +24,12 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
   const atEnd = useRef(true);
   const turns = data?.turns ?? [];
   const start = startOf(log.data ?? []);
+
+  // Another window or the terminal may have talked to this session: the list tells.
+  const listed = useQuery(sessions).data?.find((entry) => entry.session_id === id)?.head;
+  useEffect(() => {
+    if (listed && data && listed !== data.head && !isAnswering(id)) void refetch();
+  }, [listed]);
 
   useEffect(() => {
     const box = scroller.current;
@@ -55,6 +62,11 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
       >
         <div className={classes.turns}>
           <Problem error={error} onRetry={() => void refetch()} />
+          {error && !data && (
+            <p>
+              <Link href="/chat">Start a new session</Link>, or choose one from the list.
+            </p>
+          )}
           {start.reset && (
             <p className={classes.mark} title={clock(start.reset.created_at)}>
               <span>
@@ -78,7 +90,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
           {failure && <Problem error={failure.error} />}
         </div>
       </div>
-      <Composer id={id} live={live} failure={failure} disabled={!data} message={message} setMessage={setMessage} />
+      {(data || !error) && <Composer id={id} live={live} failure={failure} disabled={!data} message={message} setMessage={setMessage} />}
     </div>
   );
 }

@@ -1,19 +1,18 @@
 import { useDisclosure } from "@mantine/hooks";
+import { beginning, count } from "../../lib/format";
 import classes from "./Texts.module.css";
-
-const LONG = 1200;
 
 /** What was read. A long passage is cut until asked for. */
 export function Prompt({ text }: { text: string }) {
   const [whole, { toggle }] = useDisclosure(false);
-  const cut = text.length > LONG && !whole;
+  const cut = beginning(text);
   return (
     <div className={classes.prompt}>
       <span className="visually-hidden">Prompt: </span>
-      {cut ? `${text.slice(0, LONG)}…` : text}
-      {text.length > LONG && (
+      {whole || cut === null ? text : cut}
+      {cut !== null && (
         <button type="button" onClick={toggle}>
-          {whole ? "Show less" : `Show all ${text.length} characters`}
+          {whole ? "Show less" : `Show all ${count(text.length)} characters`}
         </button>
       )}
     </div>

@@ -1,5 +1,6 @@
 import { ActionIcon, Tooltip } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
+import { memo } from "react";
 import type { SessionOptions, Turn } from "../../api/types";
 import { clock, duration, plural, shortHash } from "../../lib/format";
 import { Fork } from "../../ui/icons";
@@ -21,7 +22,8 @@ const STOPPED: Record<Turn["stopped"], string> = {
   cancelled: "stopped by you",
 };
 
-export function TurnCard({ sessionId, turn, policy }: Props) {
+/** One turn that is kept; drawn anew only when it changes, however fast the next one streams. */
+export const TurnCard = memo(function TurnCard({ sessionId, turn, policy }: Props) {
   const [forking, { open, close }] = useDisclosure(false);
   return (
     <article className={classes.card} aria-label={`Turn ${turn.turn}`} data-turn={turn.turn} data-commit={turn.commit}>
@@ -49,7 +51,7 @@ export function TurnCard({ sessionId, turn, policy }: Props) {
       {forking && <ForkDialog sessionId={sessionId} at={turn.commit} from={`turn ${turn.turn}`} onClose={close} />}
     </article>
   );
-}
+});
 
 /** An answer without learning: read, answered, and not kept. It goes when the page is loaded anew or the next turn is kept. */
 export function AsideCard({ turn }: { turn: Turn }) {

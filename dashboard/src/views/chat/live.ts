@@ -88,6 +88,7 @@ export async function send(id: string, body: ChatBody): Promise<void> {
         later({ ...draft, phase: "replying", frozenReply: draft.frozenReply + textOf(data) });
       } else if (message.event === "error") throw toProblem(Number((data as { status?: number }).status ?? 500), data);
       else if (message.event === "done") {
+        cancelAnimationFrame(frame);
         keep(id, data as Turn);
         finished = true;
       }
@@ -114,10 +115,10 @@ const textOf = (data: unknown): string => (data as { text: string }).text;
 /** A turn that learned is the session's new head; one that did not is shown until the next that does. */
 function keep(id: string, turn: Turn): void {
   if (!turn.learned) {
-    put(id, { asides: [...(states.get(id)?.asides ?? []), turn] });
+    put(id, { live: null, asides: [...(states.get(id)?.asides ?? []), turn] });
     return;
   }
-  put(id, { asides: [] });
+  put(id, { live: null, asides: [] });
   queryClient.setQueryData<SessionDetail>(session(id).queryKey, (detail) => {
     if (!detail || detail.turns.some((entry) => entry.commit === turn.commit)) return detail;
     const turns = [...detail.turns, turn];

@@ -36,6 +36,9 @@ function isAlone(column: ArrayLike<number | null | undefined> | undefined): bool
   return values === 1;
 }
 
+const isEmpty = ([, ...columns]: ArrayLike<number | null | undefined>[]): boolean =>
+  columns.every((column) => lastKnown(column as (number | null)[]) === null);
+
 /** A little room above and below; a single value sits in the middle. */
 function padded(_: uPlot, low: number | null, high: number | null): [number, number] {
   if (low === null || high === null) return [0, 1];
@@ -75,7 +78,7 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
         cursor: { sync: { key: "train" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
         axes: [
           { ...axis, grid: { show: false }, size: 28, gap: 4, incrs: WHOLE },
-          { ...axis, size: 46, gap: 6, values: (_, ticks) => ticks.map((tick) => axisTick(tick)) },
+          { ...axis, size: 46, gap: 6, values: (u, ticks) => ticks.map((tick) => (isEmpty([...u.data]) ? "" : axisTick(tick))) },
         ],
         series: [
           {},
@@ -111,7 +114,7 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
     const column = columns[i] ?? [];
     return { ...curve, value: at === null ? lastKnown(column) : lastKnown(column.slice(0, at + 1)) };
   });
-  const empty = columns.every((column) => lastKnown(column) === null);
+  const empty = isEmpty(data);
   const said = readings.map((reading) => `${reading.id} ${format(reading.value)}`).join(", ");
   return (
     <figure className={classes.chart} aria-label={`${title} in ${unit}: ${said}`} data-chart={title} data-points={xs.length}>

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { follow } from "../../api/follow";
 import { isLive } from "../../lib/runs";
 import { Empty } from "../../ui/Empty";
@@ -11,6 +11,9 @@ import { TrainForm } from "./TrainForm";
 import classes from "./TrainPage.module.css";
 import { useRuns, useShown } from "./useRuns";
 
+/** Browsers open six connections to a server at most; runs beyond these are polled. */
+const STREAMS = 3;
+
 export default function TrainPage() {
   useTitle("Train");
   const { runs, slots, loading, error, toggle, show, showNew } = useRuns();
@@ -20,11 +23,17 @@ export default function TrainPage() {
   const live = runs.filter((run) => isLive(run.status));
   const strips = focus ? [focus, ...live.filter((run) => run.id !== focus.id)] : [];
 
+  // A run that was chosen in the table, or just started, is brought into view.
+  const first = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (picked) first.current?.scrollIntoView({ block: "nearest" });
+  }, [picked]);
+
   return (
     <div className={classes.page}>
       <h1 className="visually-hidden">Train</h1>
-      {live.map((run) => (
-        <Follow key={run.id} id={run.id} />
+      {live.map((run, i) => (
+        <Follow key={run.id} id={run.id} streaming={i < STREAMS} />
       ))}
       <aside>
         <TrainForm
@@ -44,8 +53,8 @@ export default function TrainPage() {
             </Empty>
           </div>
         )}
-        {strips.map((run) => (
-          <RunStrip key={run.id} run={run} />
+        {strips.map((run, i) => (
+          <RunStrip key={run.id} run={run} ref={i === 0 ? first : undefined} />
         ))}
         {shown.length > 0 && <Charts shown={shown} />}
         {runs.length > 0 && shown.length === 0 && !loading && (
@@ -71,11 +80,11 @@ export default function TrainPage() {
 }
 
 /** Keeps one running job's curve current while the page is open. */
-function Follow({ id }: { id: string }) {
+function Follow({ id, streaming }: { id: string; streaming: boolean }) {
   useEffect(() => {
     const stop = new AbortController();
-    void follow(id, stop.signal);
+    void follow(id, stop.signal, streaming);
     return () => stop.abort();
-  }, [id]);
+  }, [id, streaming]);
   return null;
 }
