@@ -1,4 +1,4 @@
-"""Start a training run or go on with one: from names (preset, corpus, tokenizer, id) to the trainer. Loads torch late."""
+"""Start a training run or go on with one, from names (preset, corpus, tokenizer, id) to the trainer; loads torch late."""
 
 from collections.abc import Mapping
 from pathlib import Path

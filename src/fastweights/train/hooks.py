@@ -7,8 +7,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Hooks:
-    """``point``: each row of the log, and ``steps``. ``step``: after each step. ``stop``: asked whether to end early (the
-    reason, or ``None``). ``notice``: a line for the user."""
+    """``point``: each row of the log, with ``steps``. ``step``: after each step. ``stop``: asked whether to end early
+    (the reason, or ``None``). ``notice``: a line for the user."""
 
     point: Callable[[dict[str, Any]], None] = lambda row: None
     step: Callable[[int], None] = lambda step: None
