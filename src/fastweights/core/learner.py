@@ -4,7 +4,7 @@ Shape suffixes: B sequences, T positions.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -75,6 +75,17 @@ class FastModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A :class:`FastModel` that knows its gradient without autograd; used wherever no graph is asked for."""
+
+    def forward_and_grad(
+        self, weights: Weights, features: Any, chunk: Chunk, carry: Any
+    ) -> tuple[InnerOutput, Weights]:
+        """As ``forward``, with the gradient of each sequence's loss for its own weights."""
+        ...
+
+
 _FEATURES = "features"
 
 
@@ -132,12 +143,16 @@ class GradientLearner:
     def _forward_and_grad(
         self, weights: Weights, chunk: Chunk, carry: Any, create_graph: bool
     ) -> tuple[InnerOutput, Weights]:
+        features = chunk.inputs[_FEATURES]
+        if not create_graph and isinstance(self.model, ClosedForm):
+            with torch.no_grad():
+                return self.model.forward_and_grad(weights, features, chunk, carry)
         with torch.enable_grad():
             if create_graph:
                 live = {k: w if w.requires_grad else w.detach().requires_grad_(True) for k, w in weights.items()}
             else:
                 live = {k: w.detach().requires_grad_(True) for k, w in weights.items()}
-            output = self.model.forward(live, chunk.inputs[_FEATURES], chunk, carry)
+            output = self.model.forward(live, features, chunk, carry)
             grads = torch.autograd.grad(
                 output.loss_B.sum(), list(live.values()), create_graph=create_graph, materialize_grads=True
             )

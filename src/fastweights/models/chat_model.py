@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fastweights.core.learner import InnerOutput
-from fastweights.core.losses import cross_entropy_B
+from fastweights.core.losses import cross_entropy_B, head_loss_and_grad
 from fastweights.core.state import Chunk, Weights
 from fastweights.models.memory.context_nets import Memory
 from fastweights.models.tiny_lm import TinyLM
@@ -45,3 +45,16 @@ class ChatModel:
         logits_BTV = self.lm.logits(self.memory.read(weights, features["h_BTD"]))
         loss_B = cross_entropy_B(logits_BTV, chunk.targets_BT.to(self.device), chunk.mask_BT.to(self.device))
         return InnerOutput(loss_B, features["carry"])
+
+    def forward_and_grad(
+        self, weights: Weights, features: Any, chunk: Chunk, carry: Any
+    ) -> tuple[InnerOutput, Weights]:
+        h_BTD, head = features["h_BTD"], self.lm.head
+        loss_B, g_BTD = head_loss_and_grad(
+            self.memory.read(weights, h_BTD),
+            head.weight,
+            head.bias,
+            chunk.targets_BT.to(self.device),
+            chunk.mask_BT.to(self.device),
+        )
+        return InnerOutput(loss_B, features["carry"]), self.memory.pullback(weights, h_BTD, g_BTD)

@@ -29,6 +29,10 @@ class Memory(Protocol):
         """``h'_BTD``; differentiable in the weights; sequence b sees slice b only."""
         ...
 
+    def pullback(self, weights: Weights, h_BTD: Tensor, g_BTD: Tensor) -> Weights:
+        """Gradient for the weights of a loss whose gradient for ``read(weights, h)`` is ``g``; no graph."""
+        ...
+
     def reader(self, weights: Weights) -> Callable[[Array], Array]:
         """:meth:`read` for one sequence and one position in numpy (B = 1): ``h_D -> h'_D``, for lean decoding."""
         ...
@@ -45,6 +49,9 @@ class LinearContext:
 
     def read(self, weights: Weights, h_BTD: Tensor) -> Tensor:
         return torch.baddbmm(h_BTD, h_BTD, weights["context.weight"].mT)
+
+    def pullback(self, weights: Weights, h_BTD: Tensor, g_BTD: Tensor) -> Weights:
+        return {"context.weight": g_BTD.mT @ h_BTD}
 
     def reader(self, weights: Weights) -> Callable[[Array], Array]:
         w_DD = _one(weights["context.weight"])
@@ -73,6 +80,12 @@ class LowRankContext:
 
     def read(self, weights: Weights, h_BTD: Tensor) -> Tensor:
         return torch.baddbmm(h_BTD, h_BTD @ weights["context.down"].mT, weights["context.up"].mT)
+
+    def pullback(self, weights: Weights, h_BTD: Tensor, g_BTD: Tensor) -> Weights:
+        return {
+            "context.down": (g_BTD @ weights["context.up"]).mT @ h_BTD,
+            "context.up": g_BTD.mT @ (h_BTD @ weights["context.down"].mT),
+        }
 
     def reader(self, weights: Weights) -> Callable[[Array], Array]:
         down_RD, up_DR = _one(weights["context.down"]), _one(weights["context.up"])
