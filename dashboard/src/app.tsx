@@ -1,6 +1,7 @@
 import { Suspense } from "react";
 import { Redirect, Route, Switch } from "wouter";
 import { pages } from "./pages";
+import { Boundary } from "./ui/Boundary";
 import { Empty } from "./ui/Empty";
 import { Shell } from "./ui/Shell";
 
@@ -10,7 +11,11 @@ export function App() {
       <Suspense fallback={null}>
         <Switch>
           {pages.map((page) => (
-            <Route key={page.path} path={`${page.path}/*?`} component={page.view} />
+            <Route key={page.path} path={`${page.path}/*?`}>
+              <Boundary>
+                <page.view />
+              </Boundary>
+            </Route>
           ))}
           <Route path="/">
             <Redirect to="/chat" replace />

@@ -2,9 +2,10 @@ import { useQueries, useQuery } from "@tanstack/react-query";
 import { useCallback, useMemo } from "react";
 import { useSearchParams } from "wouter";
 import { fetchMetrics, metricsKey } from "../../api/follow";
-import { jobs, models } from "../../api/queries";
+import { jobs, models, queryClient } from "../../api/queries";
 import type { TrainPoint } from "../../api/types";
 import { formatSlots, joinRuns, parseSlots, type Run, toggleSlot } from "../../lib/runs";
+import { mergePoints } from "../../lib/series";
 
 /** All runs, and the slots of those that the charts overlay. The choice is in the URL; without one it is the newest run. */
 export function useRuns() {
@@ -58,8 +59,8 @@ export function useShown(slots: (string | null)[], runs: Run[]): { shown: Shown[
   const results = useQueries({
     queries: wanted.map(({ id }) => ({
       queryKey: metricsKey(id),
-      queryFn: () => fetchMetrics(id),
-      staleTime: Number.POSITIVE_INFINITY,
+      // Rows that the stream brought meanwhile stay.
+      queryFn: async () => mergePoints(queryClient.getQueryData<TrainPoint[]>(metricsKey(id)) ?? [], await fetchMetrics(id)),
     })),
   });
   const shown = wanted.map(({ id, slot }, i) => ({ id, slot, points: results[i]?.data ?? [] }));
