@@ -19,7 +19,8 @@ RUNGS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("train", "redteam", "evals"),
     ("services",),
-    ("server", "cli"),
+    ("server",),
+    ("cli",),  # above the server for one reason: the verb `up` starts it
 )
 RUNG = {name: level for level, names in enumerate(RUNGS) for name in names}
 SHARED = {"errors", "hints", "clock"}  # one rung, but plain tools: hints raises errors
