@@ -1,4 +1,4 @@
-"""Start a training run or go on with one, from names (preset, corpus, tokenizer, id) to the trainer; loads torch late."""
+"""Start a training run or go on with one: from names (preset, corpus, tokenizer, id) to the trainer. Torch-free."""
 
 from collections.abc import Mapping
 from pathlib import Path
