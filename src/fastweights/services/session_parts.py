@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastweights.core.learner import GradientLearner
     from fastweights.core.rules import UpdateRule
     from fastweights.guard.guard import Guard
-    from fastweights.models.chat_model import ChatModel
+    from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.registry import LoadedModel
 
 _CANARY_TOKENS = 96
@@ -24,7 +24,7 @@ class Parts:
     """Built from a model and options alone; holds no session's state."""
 
     open_model: OpenModel
-    model: ChatModel
+    model: AdaptedLM
     learner: GradientLearner
     guard: Guard
 
@@ -58,7 +58,7 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     from fastweights.errors import FastweightsError
     from fastweights.guard.canaries import Canaries, token_rows
     from fastweights.guard.guard import Guard
-    from fastweights.models.chat_model import ChatModel
+    from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.memory.context_nets import build_memory
 
     loaded = open_model.loaded
@@ -66,7 +66,7 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
         memory = build_memory(options.memory, loaded.lm.config.dim, options.rank)
     except ValueError as error:
         raise FastweightsError(f"session: {error}") from None
-    model = ChatModel(loaded.lm, memory, loaded.tokenizer.bos_id)
+    model = AdaptedLM(loaded.lm, memory, loaded.tokenizer.bos_id)
     learner = GradientLearner(model, _rule(options), options.inner_steps)
     rows = [loaded.tokenizer.encode(text)[:_CANARY_TOKENS] for text in CANARY_TEXTS.values()]
     canaries = Canaries.prepare(learner, tuple(CANARY_TEXTS), token_rows(rows, loaded.tokenizer.bos_id))

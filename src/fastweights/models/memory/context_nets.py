@@ -40,21 +40,22 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class LinearContext:
-    """``h' = h + W h``: D x D fast weights."""
+    """``h' = h + W h``: D x D fast weights, called ``name``."""
 
     dim: int
+    name: str = "context.weight"
 
     def init(self, batch: int) -> Weights:
-        return {"context.weight": torch.zeros(batch, self.dim, self.dim)}
+        return {self.name: torch.zeros(batch, self.dim, self.dim)}
 
     def read(self, weights: Weights, h_BTD: Tensor) -> Tensor:
-        return torch.baddbmm(h_BTD, h_BTD, weights["context.weight"].mT)
+        return torch.baddbmm(h_BTD, h_BTD, weights[self.name].mT)
 
     def pullback(self, weights: Weights, h_BTD: Tensor, g_BTD: Tensor) -> Weights:
-        return {"context.weight": g_BTD.mT @ h_BTD}
+        return {self.name: g_BTD.mT @ h_BTD}
 
     def reader(self, weights: Weights) -> Callable[[Array], Array]:
-        w_DD = _one(weights["context.weight"])
+        w_DD = _one(weights[self.name])
         return lambda h_D: h_D + w_DD @ h_D
 
 

@@ -1,29 +1,39 @@
-"""A trained TinyLM with a memory of fast weights, as a :class:`~fastweights.core.learner.GradientLearner` wants it.
+"""A frozen recurrent model with a memory of fast weights before its head: what chat and monitor learn with.
 
 The backbone is frozen and does not see the fast weights, so a chunk is encoded once; each inner step and each canary
 touches the memory and the head only. Shape suffixes: B sequences, T positions, D hidden width, V vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from fastweights.core.learner import InnerOutput
 from fastweights.core.losses import cross_entropy_B, head_loss_and_grad
 from fastweights.core.state import Chunk, Weights
 from fastweights.models.memory.context_nets import Memory
-from fastweights.models.tiny_lm import TinyLM
+
+
+class RecurrentLM(Protocol):
+    """A :class:`~fastweights.models.tiny_lm.TinyLM`, or anything that reads and predicts like one."""
+
+    @property
+    def head(self) -> nn.Linear: ...
+    def init_carry(self, batch: int) -> Any: ...
+    def hidden(self, tokens_BT: Tensor, carry: Any) -> tuple[Tensor, Any]: ...
+    def logits(self, h_BTD: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
-class ChatModel:
-    """``lm`` in eval mode, without gradients. The carry is ``{"lm": TinyLM's carry, "last_B": int64}``.
+class AdaptedLM:
+    """``lm`` in eval mode, without gradients. The carry is ``{"lm": the model's carry, "last_B": int64}``.
 
     ``last_B`` is the last token of the stream: its successor is not known yet, so the next chunk begins with it.
     """
 
-    lm: TinyLM
+    lm: RecurrentLM
     memory: Memory
     bos: int
 

@@ -6,7 +6,7 @@ import torch
 from fastweights.core.learner import GradientLearner
 from fastweights.core.rules import SGD
 from fastweights.core.state import Chunk, FastState
-from fastweights.models.chat_model import ChatModel
+from fastweights.models.adapted_lm import AdaptedLM
 from fastweights.models.memory.context_nets import LinearContext, LowRankContext
 from tests.models.tiny_models import build
 
@@ -16,7 +16,7 @@ MEMORIES = {"linear": LinearContext(16), "low_rank": LowRankContext(16, 3)}
 @pytest.mark.parametrize("length", [1, 7])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_closed_form_equals_autograd(name: str, length: int) -> None:
-    model = ChatModel(build("ssm").eval().requires_grad_(False), MEMORIES[name], bos=0)
+    model = AdaptedLM(build("ssm").eval().requires_grad_(False), MEMORIES[name], bos=0)
     it = GradientLearner(model, SGD())
     generator = torch.Generator().manual_seed(0)
     weights = {
