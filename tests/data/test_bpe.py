@@ -126,3 +126,14 @@ def test_a_file_that_lost_a_byte(bpe: BPETokenizer, tmp_path: Path) -> None:
     path.write_text(json.dumps(data))
     with pytest.raises(Corrupt, match="not every byte has a token"):
         load_tokenizer(path)
+
+
+def test_a_file_with_a_vocabulary_over_16_bits(bpe: BPETokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    bpe.save(path)
+    data = json.loads(path.read_text())
+    vocab = data["hf"]["model"]["vocab"]
+    vocab |= {f"word{i}": i for i in range(len(vocab), 65_535)}
+    path.write_text(json.dumps(data))
+    with pytest.raises(FastweightsError, match=r"vocabulary of 65537 is over 65536, since ids are stored in 16 bits"):
+        load_tokenizer(path)
