@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ChunkEvent } from "../api/types";
-import { layStrip } from "./strip";
+import { layStrip, linePath } from "./strip";
 
 const event = (loss: number | null, after: number | null) => ({ chunk_index: 0, decision: "committed", loss, loss_after: after }) as ChunkEvent;
 
@@ -11,6 +11,7 @@ it("lays chunks from left to right and high losses at the top", () => {
   expect(strip?.marks[0]).toMatchObject({ before: 5, after: 20 });
   expect(strip?.marks[1]).toMatchObject({ before: 35, after: 35 });
   expect(strip?.marks[2]).toMatchObject({ before: null, after: null });
+  expect(strip && linePath(strip)).toBe("M5.0 5.0L50.0 35.0");
 });
 
 it("puts equal losses in the middle, and draws nothing of one chunk or of no loss", () => {

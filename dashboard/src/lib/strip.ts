@@ -35,3 +35,11 @@ export function layStrip(events: readonly ChunkEvent[], width: number, height: n
   }));
   return { marks, low, high };
 }
+
+/** The SVG path through the losses before the writes. */
+export function linePath(strip: Strip): string {
+  return strip.marks
+    .filter((mark) => mark.before !== null)
+    .map((mark, i) => `${i ? "L" : "M"}${mark.x.toFixed(1)} ${mark.before?.toFixed(1)}`)
+    .join("");
+}

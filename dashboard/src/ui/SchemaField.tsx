@@ -1,4 +1,4 @@
-import { NumberInput, Select, Tooltip } from "@mantine/core";
+import { NumberInput, Select, TextInput, Tooltip } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { openapi } from "../api/queries";
@@ -24,6 +24,7 @@ export function SchemaField({ schema, path, label, values, onChange, disabled, p
   const info = field(data, schema, path);
   const value = atPath(values, path);
   const named = <Label text={label} help={info.help} />;
+  if (!data) return <TextInput label={label} disabled />;
   if (info.choices) {
     return (
       <Select

@@ -1,6 +1,6 @@
 import type { ChunkEvent } from "../../api/types";
 import { fixed } from "../../lib/format";
-import { layStrip, type Mark } from "../../lib/strip";
+import { layStrip, linePath, type Mark } from "../../lib/strip";
 import classes from "./ChunkStrip.module.css";
 
 const WIDTH = 300;
@@ -10,10 +10,6 @@ const HEIGHT = 46;
 export function ChunkStrip({ events }: { events: ChunkEvent[] }) {
   const strip = layStrip(events, WIDTH, HEIGHT, 5);
   if (!strip) return null;
-  const path = strip.marks
-    .filter((mark) => mark.before !== null)
-    .map((mark, i) => `${i ? "L" : "M"}${mark.x.toFixed(1)} ${mark.before?.toFixed(1)}`)
-    .join("");
   return (
     <figure className={classes.strip}>
       <figcaption>Loss by chunk</figcaption>
@@ -22,7 +18,7 @@ export function ChunkStrip({ events }: { events: ChunkEvent[] }) {
         role="img"
         aria-label={`Loss by chunk, between ${fixed(strip.low)} and ${fixed(strip.high)} nats per token`}
       >
-        <path d={path} className={classes.line} />
+        <path d={linePath(strip)} className={classes.line} />
         {strip.marks.map((mark) => (
           <Point key={mark.chunk} mark={mark} radius={strip.marks.length > 32 ? 1.5 : 2.2} />
         ))}
@@ -35,7 +31,8 @@ export function ChunkStrip({ events }: { events: ChunkEvent[] }) {
   );
 }
 
-function Point({ mark, radius }: { mark: Mark; radius: number }) {
+/** One chunk: its shape says the decision. */
+export function Point({ mark, radius }: { mark: Mark; radius: number }) {
   const { x, before: y, after, decision } = mark;
   if (y === null) return null;
   return (

@@ -64,6 +64,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
           it learned stays in its fast weights, turn after turn; the model itself does not change.
         </p>
         <Problem error={modelList.error} onRetry={() => void modelList.refetch()} />
+        <Problem error={schema.error} onRetry={() => void schema.refetch()} />
         {modelList.data && usable.length === 0 ? (
           <Empty title="No model is ready" action={<Button component={Link} href="/train">Train one</Button>}>
             A run that has finished on the Train page shows up here.
@@ -83,11 +84,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
               <summary>
                 <Chevron size={14} />
                 <span>Advanced</span>
-                <small>
-                  {String(value("memory")).replace("_", " ")} memory · {String(value("rule"))} · lr {String(value("lr"))} ·{" "}
-                  {String(value("chunk_tokens"))}-token chunks · audit {String(value("policy.audit.mode"))} · drift{" "}
-                  {String(value("policy.drift.mode"))} · SPFW {String(value("policy.spfw.mode"))}
-                </small>
+                <small>{schema.data ? describe(value) : "how it learns, and what the guard enforces"}</small>
               </summary>
               <fieldset>
                 <legend>How it learns</legend>
@@ -120,6 +117,22 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
       </form>
     </div>
   );
+}
+
+/** The choices as they stand, in one line. */
+function describe(value: (path: string) => unknown): string {
+  const guard = [
+    `audit ${String(value("policy.audit.mode"))}`,
+    `drift ${String(value("policy.drift.mode"))}`,
+    `SPFW ${String(value("policy.spfw.mode"))}`,
+  ];
+  const learning = [
+    `${String(value("memory")).replace("_", " ")} memory`,
+    String(value("rule")),
+    `lr ${String(value("lr"))}`,
+    `${String(value("chunk_tokens"))}-token chunks`,
+  ];
+  return [...learning, ...guard].join(" · ");
 }
 
 function About({ model }: { model: ModelInfo }) {

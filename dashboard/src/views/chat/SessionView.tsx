@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { session, sessionLog, sessions } from "../../api/queries";
+import type { Turn } from "../../api/types";
 import { clock, plural } from "../../lib/format";
 import { startOf } from "../../lib/transcript";
 import { Empty } from "../../ui/Empty";
@@ -11,8 +12,11 @@ import { examples } from "./examples";
 import { isAnswering, stop, useLive } from "./live";
 import { LiveCard } from "./LiveCard";
 import { SessionHeader } from "./SessionHeader";
+import { SessionTrend } from "./SessionTrend";
 import classes from "./SessionView.module.css";
 import { AsideCard, TurnCard } from "./TurnCard";
+
+const NONE: Turn[] = [];
 
 /** One session: what it is, every turn so far, and the field for the next. */
 export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () => void }) {
@@ -22,7 +26,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
   const [message, setMessage] = useState("");
   const scroller = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
-  const turns = data?.turns ?? [];
+  const turns = data?.turns ?? NONE;
   const start = startOf(log.data ?? []);
 
   // Another window or the terminal may have talked to this session: the list tells.
@@ -49,6 +53,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
   return (
     <div className={classes.view}>
       <SessionHeader id={id} session={data} onOpenList={onOpenList} />
+      {turns.length > 1 && <SessionTrend turns={turns} />}
       <div
         ref={scroller}
         className={classes.scroll}
