@@ -1,7 +1,6 @@
 """What the routes share: the services of one store, made when first needed, and the threads that do their work."""
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from fastweights.server.gate import Access
 from fastweights.server.web import WEB
+from fastweights.services.catalog import device_in_use
 from fastweights.services.jobs import TrainJobs
 from fastweights.services.models import ModelService
 from fastweights.services.records import ID_PATTERN
@@ -52,11 +52,9 @@ class Services:
 
     @cached_property
     def _made(self) -> "tuple[ChatService, GenerateService]":
-        from fastweights.models.device import set_threads
         from fastweights.services.chat import ChatService
         from fastweights.services.generate import GenerateService, ModelPool
 
-        set_threads()
         pool = ModelPool(self.store, self.settings.device)
         return ChatService(self.store, pool=pool), GenerateService(self.store, pool=pool)
 
@@ -73,12 +71,7 @@ class Services:
     @property
     def device(self) -> str:
         """The device in use; as configured while torch is not loaded."""
-        configured = self.settings.device or os.environ.get("TEXT_LM_DEVICE") or "auto"
-        if "torch" not in sys.modules:
-            return configured
-        from fastweights.models.device import pick_device
-
-        return str(pick_device(self.settings.device))
+        return device_in_use(self.settings.device)
 
     @property
     def threads(self) -> ThreadPoolExecutor:

@@ -1,5 +1,7 @@
-"""What can be chosen from: presets and corpora. Torch-free."""
+"""What can be chosen from: presets, corpora, the device. Torch-free."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,15 @@ def corpus_rows() -> list[dict[str, Any]]:
         size = _size(name)
         rows.append({"name": name, "bytes": size, "available": size > 0, "hint": hint})
     return rows
+
+
+def device_in_use(configured: str | None) -> str:
+    """The device that work is done on; the configured name while torch is not loaded (looking would load it)."""
+    if "torch" not in sys.modules:
+        return configured or os.environ.get("TEXT_LM_DEVICE") or "auto"
+    from fastweights.models.device import pick_device
+
+    return str(pick_device(configured))
 
 
 def check_corpus(name: str) -> str:

@@ -50,22 +50,28 @@ def ensure_dir(folder: Path) -> None:
         fsync_dir(path.parent)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces ``path`` by ``data``: after a crash at any point it holds the old or the new content, whole."""
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replaces ``path`` by ``data``: after a crash at any point it holds the old or the new content, whole.
+
+    Not ``durable`` skips every fsync: whole after a crash of the process, perhaps not after a loss of power. Only for
+    what can be derived again.
+    """
     ensure_dir(path.parent)
     temp = path.parent / f"{TMP}{os.getpid()}-{secrets.token_hex(4)}"
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666)
     try:
         try:
             _write_all(fd, data)
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.replace(temp, path)
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
-    fsync_dir(path.parent)
+    if durable:
+        fsync_dir(path.parent)
 
 
 def write_json(path: Path, obj: Any) -> None:
@@ -73,8 +79,8 @@ def write_json(path: Path, obj: Any) -> None:
     write_bytes(path, dump_json(obj, indent=True) + b"\n")
 
 
-def append_jsonl(path: Path, rows: Iterable[Any], *, at: int | None = None) -> int:
-    """Appends one JSON line a row, durably; returns the new size in bytes.
+def append_jsonl(path: Path, rows: Iterable[Any], *, at: int | None = None, durable: bool = True) -> int:
+    """Appends one JSON line a row, durably unless told otherwise; returns the new size in bytes.
 
     A torn last line (a crash in an earlier append) is cut off first. With ``at``, everything behind that byte offset is
     cut off first: the caller knows how much of the file counts.
@@ -92,10 +98,11 @@ def append_jsonl(path: Path, rows: Iterable[Any], *, at: int | None = None) -> i
             os.ftruncate(fd, keep)
         os.lseek(fd, keep, os.SEEK_SET)
         _write_all(fd, data)
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
-    if not existed:
+    if durable and not existed:
         fsync_dir(path.parent)
     return keep + len(data)
 

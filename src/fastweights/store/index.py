@@ -54,5 +54,5 @@ def cached_records(
             broken[name] = str(error)
     if entries != old and (entries or path.exists()):
         with suppress(OSError):  # a cache on a read-only or full disk is no reason to fail a listing
-            atomic.write_bytes(path, atomic.dump_json({"version": 1, "entries": entries}))
+            atomic.write_bytes(path, atomic.dump_json({"version": 1, "entries": entries}), durable=False)
     return {name: entry["record"] for name, entry in entries.items()}, broken

@@ -276,9 +276,9 @@ class Sessions:
         return Commit(id=self.objects.put(data), **orjson.loads(data))
 
     def _publish(self, head: Commit, meta: Meta, state: bytes, *, touch: bool = True) -> Meta:
-        """Views of ``head``, then the pointer to it."""
+        """Views of ``head`` (derived, so no fsync is spent on them), then the pointer to it."""
         for file, data in views.state_views(state).items():
-            atomic.write_bytes(self.path(meta.id, file), data)
+            atomic.write_bytes(self.path(meta.id, file), data, durable=False)
         sizes = self._append_views(head, meta) or self._rewrite_views(head, meta.id)
         drift = head.record.get("drift")
         meta = replace(
@@ -296,7 +296,8 @@ class Sessions:
         rows = {views.EVENTS: views.event_rows(head), views.TRACE: views.trace_rows(head)}
         try:
             return {
-                file: atomic.append_jsonl(self.path(meta.id, file), rows[file], at=meta.views[file]) for file in rows
+                file: atomic.append_jsonl(self.path(meta.id, file), rows[file], at=meta.views[file], durable=False)
+                for file in rows
             }
         except (Corrupt, KeyError):
             return None
@@ -304,7 +305,7 @@ class Sessions:
     def _rewrite_views(self, head: Commit, session_id: str) -> dict[str, int]:
         whole = views.jsonl_bytes([*self.history(head.id)][::-1])
         for file, data in whole.items():
-            atomic.write_bytes(self.path(session_id, file), data)
+            atomic.write_bytes(self.path(session_id, file), data, durable=False)
         return {file: len(data) for file, data in whole.items()}
 
 
