@@ -64,7 +64,7 @@ def test_batched_equals_one_by_one(rule: str, steps: int) -> None:
     chunk = random_chunk(3)
     together = it.propose(it.init(3), chunk)
     for i in range(3):
-        row = Chunk(*(t[i : i + 1] for t in chunk[:3]))
+        row = Chunk(chunk.tokens_BT[i : i + 1], chunk.targets_BT[i : i + 1], chunk.mask_BT[i : i + 1])
         alone = it.propose(it.init(1), row)
         for name in together.delta:
             torch.testing.assert_close(together.delta[name][i : i + 1], alone.delta[name], rtol=1e-4, atol=1e-6)
@@ -94,7 +94,7 @@ def test_prepared_chunk_gives_the_same_proposal(rule: str, steps: int) -> None:
 def test_grad_is_the_derivative_of_score(rule: str, steps: int) -> None:
     it = learner(rule, steps, torch.float64)
     state, chunk = it.init(), random_chunk()
-    grads = it.grad(state, chunk)
+    grads = it.score_and_grad(state, chunk)[1]
     direction = {k: torch.ones_like(v) for k, v in state.weights.items()}
     epsilon = 1e-6
     up, down = (

@@ -27,6 +27,12 @@ def _canaries(it: GradientLearner) -> Canaries:
     return Canaries.prepare(it, ("a", "b"), token_rows([[1, 2, 3, 4, 5], [5, 4, 3]], bos=0))
 
 
+def _gradients(canaries: Canaries, it: GradientLearner, weights: Weights) -> Weights:
+    grads = canaries.measure(it, weights, grad=True).grads
+    assert grads is not None
+    return grads
+
+
 def _begin(policy: Policy, rule: str = "sgd") -> tuple[GradientLearner, Guard, Session]:
     it = learner(rule)
     guard = Guard(policy, _canaries(it))
@@ -36,12 +42,12 @@ def _begin(policy: Policy, rule: str = "sgd") -> tuple[GradientLearner, Guard, S
 def test_canaries_in_one_batch_equal_one_by_one() -> None:
     it = learner("sgd")
     weights = it.propose(it.init(), random_chunk()).after.weights
-    together = _canaries(it).losses(it, weights)
-    gradients = _canaries(it).gradients(it, weights)
+    together = _canaries(it).measure(it, weights, grad=False).losses
+    gradients = _gradients(_canaries(it), it, weights)
     for i, (name, row) in enumerate((("a", [1, 2, 3, 4, 5]), ("b", [5, 4, 3]))):
         alone = Canaries.prepare(it, (name,), token_rows([row], bos=0))
-        assert together[name] == pytest.approx(alone.losses(it, weights)[name], rel=1e-5)
-        for key, gradient in alone.gradients(it, weights).items():
+        assert together[name] == pytest.approx(alone.measure(it, weights, grad=True).losses[name], rel=1e-5)
+        for key, gradient in _gradients(alone, it, weights).items():
             torch.testing.assert_close(gradients[key][i : i + 1], gradient, rtol=1e-4, atol=1e-6)
 
 
@@ -225,7 +231,7 @@ def test_drift_is_against_the_origin_and_bounded_however_small_the_steps() -> No
     assert any(o.event.decision == "rolled_back" for o in outcomes)
     assert all((o.event.drift or 0) <= budget for o in outcomes)
     for o in outcomes:
-        now = guard.canaries.losses(it, o.session.fast.weights)  # type: ignore[union-attr]
+        now = guard.canaries.measure(it, o.session.fast.weights, grad=False).losses  # type: ignore[union-attr]
         assert o.event.drift == pytest.approx(largest_rise(now, session.guard.origin), abs=1e-6)
 
 
@@ -260,7 +266,8 @@ def test_spfw_through_the_guard(mode: Mode) -> None:
         delta = {k: outcome.session.fast.weights[k] - w for k, w in session.fast.weights.items()}
         slopes = [
             sum(
-                (g[i] * delta[k][0]).sum().item() for k, g in guard.canaries.gradients(it, session.fast.weights).items()
+                (g[i] * delta[k][0]).sum().item()
+                for k, g in _gradients(guard.canaries, it, session.fast.weights).items()
             )
             for i in range(2)
         ]

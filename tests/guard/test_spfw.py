@@ -85,7 +85,10 @@ def test_every_rules_write_lowers_or_keeps_each_canary_to_first_order(rule: str)
     raw_rises = 0
     for seed in range(6):
         proposal = it.propose(state, random_chunk(seed=seed))
-        rows = [it.grad(it.init(), c) if seed == 0 else it.grad(_fresh(it, proposal), c) for c in canaries]
+        rows = [
+            it.score_and_grad(it.init(), c)[1] if seed == 0 else it.score_and_grad(_fresh(it, proposal), c)[1]
+            for c in canaries
+        ]
         grads = {k: torch.cat([row[k] for row in rows]) for k in rows[0]}
         raw_rises += int((dot_B(grads, proposal.delta) > 0).sum())
         delta = project(proposal.delta, grads)
@@ -104,7 +107,7 @@ def test_projecting_the_gradient_before_muon_does_not_do() -> None:
     state, rises = it.init(), 0
     for seed in range(20):
         chunk, canary = random_chunk(seed=seed), random_chunk(seed=100 + seed)
-        grads, canary_grads = it.grad(state, chunk), it.grad(state, canary)
+        grads, canary_grads = it.score_and_grad(state, chunk)[1], it.score_and_grad(state, canary)[1]
         negative = project({k: -g for k, g in grads.items()}, canary_grads)
         delta, _ = it.rule.delta({k: -d for k, d in negative.items()}, it.rule.init(state.weights), state.weights)
         rises += int(dot_B(canary_grads, delta).item() > 0)

@@ -54,8 +54,8 @@ class Learner(Protocol):
         """``loss_B`` under ``state.weights`` without learning."""
         ...
 
-    def grad(self, state: FastState, chunk: Chunk) -> Weights:
-        """Gradient of each sequence's loss with respect to its own fast weights: ``[B, ...]`` by name."""
+    def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
+        """``loss_B`` and the gradient of each sequence's loss for its own fast weights, ``[B, ...]`` by name."""
         ...
 
 
@@ -79,10 +79,10 @@ class FastModel(Protocol):
 class ClosedForm(Protocol):
     """A :class:`FastModel` that knows its gradient without autograd; used wherever no graph is asked for."""
 
-    def forward_and_grad(
-        self, weights: Weights, features: Any, chunk: Chunk, carry: Any
-    ) -> tuple[InnerOutput, Weights]:
-        """As ``forward``, with the gradient of each sequence's loss for its own weights."""
+    def closed_form(
+        self, weights: Weights, features: Any, chunk: Chunk, carry: Any, *, grad: bool
+    ) -> tuple[InnerOutput, Weights | None]:
+        """As ``forward``; with ``grad`` also the gradient of each sequence's loss for its own weights."""
         ...
 
 
@@ -135,10 +135,14 @@ class GradientLearner:
     def score(self, state: FastState, chunk: Chunk) -> Tensor:
         chunk = self.prepare(chunk, state.carry)
         with torch.no_grad():
-            return self.model.forward(state.weights, chunk.inputs[_FEATURES], chunk, state.carry).loss_B
+            features = chunk.inputs[_FEATURES]
+            if isinstance(self.model, ClosedForm):
+                return self.model.closed_form(state.weights, features, chunk, state.carry, grad=False)[0].loss_B
+            return self.model.forward(state.weights, features, chunk, state.carry).loss_B
 
-    def grad(self, state: FastState, chunk: Chunk) -> Weights:
-        return self._forward_and_grad(state.weights, self.prepare(chunk, state.carry), state.carry, False)[1]
+    def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
+        output, grads = self._forward_and_grad(state.weights, self.prepare(chunk, state.carry), state.carry, False)
+        return output.loss_B, grads
 
     def _forward_and_grad(
         self, weights: Weights, chunk: Chunk, carry: Any, create_graph: bool
@@ -146,7 +150,9 @@ class GradientLearner:
         features = chunk.inputs[_FEATURES]
         if not create_graph and isinstance(self.model, ClosedForm):
             with torch.no_grad():
-                return self.model.forward_and_grad(weights, features, chunk, carry)
+                output, closed = self.model.closed_form(weights, features, chunk, carry, grad=True)
+                assert closed is not None
+                return output, closed
         with torch.enable_grad():
             if create_graph:
                 live = {k: w if w.requires_grad else w.detach().requires_grad_(True) for k, w in weights.items()}

@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
 from fastweights.core.learner import Learner
 from fastweights.core.state import Chunk, FastState, Weights, expand
+
+
+class Measured(NamedTuple):
+    """Canary losses by name, nats per token, and their gradients stacked ``[n, ...]`` by weight where asked for."""
+
+    losses: Mapping[str, float]
+    grads: Weights | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +33,14 @@ class Canaries:
         start = learner.init(len(names))
         return Canaries(tuple(names), learner.prepare(chunk, start.carry), start)
 
-    def losses(self, learner: Learner, weights: Weights) -> dict[str, float]:
-        """Mean loss of each canary under one sequence's ``weights`` (B = 1), nats per token."""
-        loss_n = learner.score(self._state(weights), self.chunk)
-        return dict(zip(self.names, loss_n.tolist(), strict=True))
-
-    def gradients(self, learner: Learner, weights: Weights) -> Weights:
-        """Each canary's gradient with respect to ``weights``, stacked: ``[n, ...]`` by name."""
-        return learner.grad(self._state(weights), self.chunk)
+    def measure(self, learner: Learner, weights: Weights, *, grad: bool) -> "Measured":
+        """Mean loss of each canary under one sequence's ``weights`` (B = 1), and with ``grad`` their gradients."""
+        state, grads = self._state(weights), None
+        if grad:
+            loss_n, grads = learner.score_and_grad(state, self.chunk)
+        else:
+            loss_n = learner.score(state, self.chunk)
+        return Measured(dict(zip(self.names, loss_n.tolist(), strict=True)), grads)
 
     def _state(self, weights: Weights) -> FastState:
         return replace(self.start, weights=expand(weights, len(self.names)))

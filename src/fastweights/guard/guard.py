@@ -12,8 +12,8 @@ import torch
 
 from fastweights.core.learner import Learner, Proposal
 from fastweights.core.numerics import finite_or_none
-from fastweights.core.state import Chunk, FastState, is_finite, norm_B
-from fastweights.guard.canaries import Canaries, largest_rise
+from fastweights.core.state import Chunk, FastState, Weights, is_finite, norm_B
+from fastweights.guard.canaries import Canaries, Measured, largest_rise
 from fastweights.guard.checks import CanaryAudit, DriftBudget, Finite
 from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
 from fastweights.guard.evidence import Check, Evidence, Stage, Verdict
@@ -50,17 +50,18 @@ class Guard:
             DriftBudget(policy.drift),
         )
         self.projector = SPFW(policy.spfw)
+        self._seen: tuple[tuple[Weights, Measured], ...] = ()
 
     def begin(self, learner: Learner, fast: FastState) -> Session:
         """A root session: the canary losses of ``fast`` become the origin that drift is measured from."""
-        losses = self._canary_losses(learner, fast)
+        losses = self._measure(learner, fast.weights).losses
         return Session(fast, GuardState(origin=losses, current=losses))
 
     def step(self, learner: Learner, session: Session, chunk: Chunk) -> Outcome:
         """Read one chunk (B = 1): measure, judge, and commit or refuse its write. Exactly one event a call."""
         if chunk.targets_BT.shape[0] != 1:
             raise ValueError(f"Guard.step reads one sequence, the chunk has {chunk.targets_BT.shape[0]}")
-        before = self._losses_now(learner, session)
+        before = self._before(learner, session)
         chunk = learner.prepare(chunk, session.fast.carry)
         verdicts: list[tuple[Check, Verdict]] = []
         evidence = Evidence(chunk, session.guard)
@@ -80,7 +81,7 @@ class Guard:
         blocked = _refusals(verdicts)
 
         proposal, projected_fraction = self._project(learner, proposal, attempted_norm)
-        after = self._canary_losses(learner, proposal.after)
+        after = self._measure(learner, proposal.after.weights).losses
         evidence = replace(evidence, proposal=proposal, after=after)
         self._judge("candidate", evidence, verdicts)
         refusals = _refusals(verdicts)
@@ -100,22 +101,34 @@ class Guard:
 
     # ------------------------------------------------------------------ measurements
 
-    def _canary_losses(self, learner: Learner, fast: FastState) -> dict[str, float]:
-        return {} if self.canaries is None else self.canaries.losses(learner, fast.weights)
+    def _measure(self, learner: Learner, weights: Weights) -> Measured:
+        """Canary losses (and gradients, where SPFW wants them) of these weights; the last two sets are remembered.
 
-    def _losses_now(self, learner: Learner, session: Session) -> Mapping[str, float]:
+        Weights are values, so the same object has the same figures: what was measured on a candidate that is
+        committed serves as the next chunk's "before".
+        """
+        if self.canaries is None:
+            return Measured({}, None)
+        for known, measured in self._seen:
+            if known is weights:
+                return measured
+        measured = self.canaries.measure(learner, weights, grad=self.projector.mode != "off")
+        self._seen = (*self._seen[-1:], (weights, measured))
+        return measured
+
+    def _before(self, learner: Learner, session: Session) -> Mapping[str, float]:
         """The loss after one commit is the loss before the next; measured again only if the canaries have changed."""
         names = () if self.canaries is None else self.canaries.names
         if tuple(session.guard.current) == names:
             return session.guard.current
-        return self._canary_losses(learner, session.fast)
+        return self._measure(learner, session.fast.weights).losses
 
     def _project(self, learner: Learner, proposal: Proposal, attempted_norm: float) -> tuple[Proposal, float | None]:
         """SPFW: the projected proposal (where enforced) and the share of the update's norm that it takes away."""
         if self.projector.mode == "off" or self.canaries is None or not is_finite(proposal.delta):
             return proposal, None
-        grads = self.canaries.gradients(learner, proposal.before.weights)
-        if not is_finite(grads):
+        grads = self._measure(learner, proposal.before.weights).grads
+        if grads is None or not is_finite(grads):
             return proposal, None
         projected = self.projector(proposal, grads)
         removed = {name: d - projected.delta[name] for name, d in proposal.delta.items()}

@@ -56,9 +56,9 @@ class AdaptedLM:
         loss_B = cross_entropy_B(logits_BTV, chunk.targets_BT.to(self.device), chunk.mask_BT.to(self.device))
         return InnerOutput(loss_B, features["carry"])
 
-    def forward_and_grad(
-        self, weights: Weights, features: Any, chunk: Chunk, carry: Any
-    ) -> tuple[InnerOutput, Weights]:
+    def closed_form(
+        self, weights: Weights, features: Any, chunk: Chunk, carry: Any, *, grad: bool
+    ) -> tuple[InnerOutput, Weights | None]:
         h_BTD, head = features["h_BTD"], self.lm.head
         loss_B, g_BTD = head_loss_and_grad(
             self.memory.read(weights, h_BTD),
@@ -66,5 +66,7 @@ class AdaptedLM:
             head.bias,
             chunk.targets_BT.to(self.device),
             chunk.mask_BT.to(self.device),
+            grad=grad,
         )
-        return InnerOutput(loss_B, features["carry"]), self.memory.pullback(weights, h_BTD, g_BTD)
+        grads = None if g_BTD is None else self.memory.pullback(weights, h_BTD, g_BTD)
+        return InnerOutput(loss_B, features["carry"]), grads
