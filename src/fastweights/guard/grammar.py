@@ -1,0 +1,179 @@
+"""The grammar of instruction overrides, over words already mapped to the class letters of :mod:`lexicon`.
+
+A text becomes a string with one letter a word; a rule is a bounded regular expression over that string, a score, and
+the context in which such words are harmless. Torch-free; linear in the number of words.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_OBJECT = r"[qytSdfaAOomlpz]{0,6}x?[qytSdfaAOoml]{0,4}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
+_AFTER = (  # "… above", "… you were given", "… that came before", "… I gave you"
+    r"(?:[dpza]{0,2}(?:t|w(?![uzx]))|[dz]{0,2}u(?:M?b){0,2}a{0,2}g[aptw]{0,2}|[dz]{0,2}b{0,2}g(?:i?u)?[aptw]{0,2}|[dz]{0,2}xu)?"
+)
+_RULES: dict[str, re.Pattern[str]] = {
+    "drop": re.compile(rf"(?:[vVG]|kK){_OBJECT}{_AFTER}"),
+    "drop all": re.compile(
+        r"(?:[vG]|kK|nhi)[ap]{0,2}(?:q?[eE]|q)[fdabzutM]{0,4}x?[bdfautzM]{0,2}(?:(?:g|w(?![uzx]))[ituw]{0,2}|t(?![xAOoml]))"
+        r"|[vG]d?t(?![xAOomlt])"
+    ),
+    "do not follow": re.compile(rf"[ns][asMi]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n"),
+    "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}[abnsMd]{{1,4}}c"),
+    "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|R(?:p|[iu]b|ubd?))d?D"),
+    "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN]x?[pfdqytSb]{0,4}[OomlP]"),
+}
+_HIT = 5
+_MAX_CANDIDATES = 400
+_COMMANDS = frozenset(
+    """say output print reveal respond reply act obey comply pretend become execute write tell answer repeat show give
+    send enter start begin provide return generate produce delete disable""".split()
+)
+_HYPOTHETICAL = frozenset("if when whether unless why do did does because while after before".split())
+_REQUESTS = frozenset(
+    "remember sure want wants need needs please must task goal job command order ask urge advise".split()
+)
+_STARTERS = frozenset("by start begin try consider keep".split())
+_NEUTRAL_NOUNS = frozenset(
+    """now this here that above before then on me us you your user users developer developers system openai anthropic
+    chat conversation session prompt prompts context order favor favour moment rest response responses reply answer
+    future completely safety content policy ethics model ai assistant restrictions rules instructions guidelines
+    behavior behaviour harmful topic topics training it them all any every english german french spanish full total
+    creator creators company admin operator message messages mind memory""".split()
+)
+_MODES = frozenset(
+    "developer dev god sudo debug admin root maintenance jailbreak dan unrestricted unsafe evil opposite chaos".split()
+)
+_DARK_MODES = frozenset("god jailbreak dan unrestricted unsafe evil opposite chaos sudo".split())
+
+
+class Match(NamedTuple):
+    """Words ``[start, stop)`` that make an override, by which rule."""
+
+    start: int
+    stop: int
+    rule: str
+
+
+def matches(words: Sequence[str], codes: str) -> list[Match]:
+    """Every override in the text, its harmless contexts left out. ``codes`` has one class letter for each word."""
+    found: list[Match] = []
+    for rule, pattern in _RULES.items():
+        for number, hit in enumerate(pattern.finditer(codes)):
+            if number >= _MAX_CANDIDATES:  # nobody writes so many by chance, and the rest would go unread
+                found.append(Match(hit.start(), hit.end(), "too many to judge"))
+                break
+            if _score(rule, words, codes, hit.start(), hit.end()) >= _HIT:
+                found.append(Match(hit.start(), hit.end(), rule))
+    found.extend(_modes(words, codes))
+    return found
+
+
+def _score(rule: str, words: Sequence[str], codes: str, start: int, stop: int) -> float:
+    inside = codes[start:stop]
+    if rule == "persona":
+        return _persona(words, codes, start, stop)
+    if rule == "free":
+        now = "now" in words[start:stop] or codes[max(0, start - 2) : start].count("a") > 0
+        meant = now or "A" in inside or inside[0] == "R" and ("u" in inside or inside[1] in "nN") or "P" in inside[-1]
+        narrated = _hypothetical(words, start) or ("z" in codes[max(0, start - 1) : start])
+        return _HIT - _elsewhere(words, codes, stop) if meant and not narrated else 0
+    if _harmless_before(rule, words, codes, start):
+        return 0
+    score = {"v": 2, "G": 2, "V": 1}.get(inside[0], 2) if rule != "void" else 2
+    if rule == "drop all":
+        return _drop_all(words, codes, start, stop) - _elsewhere(words, codes, stop)
+    score += max(2 * ("O" in inside), 1.5 * ("o" in inside), 1 * ("m" in inside))
+    own_object = inside[1:] if rule != "void" else inside[:-1]
+    score += 2 * any(c in own_object for c in "tw") or 2 * (("ub" in inside and "g" in inside) or "ug" in inside)
+    score += ("q" in inside) + ("y" in inside) + ("S" in inside)
+    score += (rule == "do not follow") * 0.5 * ("n" not in inside)
+    if rule == "void":
+        if "was" in words[start:stop] or "were" in words[start:stop][-3:]:
+            return 0
+        score += "s" in inside
+        if "O" not in inside and "y" not in inside and "q" not in inside:
+            return 0
+    score += any(word in _COMMANDS for word in words[stop : stop + 6] if codes[stop : stop + 1] in ("f", "a", "x"))
+    return score - _elsewhere(words, codes, stop)
+
+
+def _drop_all(words: Sequence[str], codes: str, start: int, stop: int) -> float:
+    inside = codes[start:stop]
+    after = any(word in _COMMANDS for word in words[stop : stop + 5])
+    told = ("ub" in inside and "g" in inside) or "ug" in inside
+    if inside[0] == "k" and not told and "above" not in words[start:stop]:
+        return 0
+    if "e" in inside or "q" in inside[:4]:
+        return _HIT if "z" not in inside or "u" in inside and "e" in inside else 3 + 2 * after
+    if "E" in inside:
+        return _HIT if told else 3 + 2 * (after and "z" not in inside)
+    return 3 + 2 * after
+
+
+def _harmless_before(rule: str, words: Sequence[str], codes: str, start: int) -> bool:
+    """Negated, told of somebody else, or supposed: "never ignore …", "people who ignore …", "if you ignore …"."""
+    before = codes[max(0, start - 5) : start]
+    near = words[max(0, start - 5) : start]
+    if codes[start] == "G":
+        return not any(word in _STARTERS for word in near[-2:])
+    if _hypothetical(words, start):
+        return True
+    if rule == "void" or not before:
+        return False
+    if rule.startswith("drop") and re.search(r"n[aui]{0,2}$", before) and "why" not in near:
+        return True
+    if re.search(r"z[aM]{0,3}$", before):
+        return True
+    if before[-1] == "M" and before[-2:-1] in ("x", "z"):
+        return True
+    if before[-1] == "i":
+        earlier = codes[max(0, start - 7) : start - 1]
+        asked = "u" in earlier or "A" in earlier or any(w in _REQUESTS for w in words[max(0, start - 7) : start - 1])
+        return not asked or "n" in before[-3:]
+    return near[-1] in ("instead", "than", "rather", "did", "does")
+
+
+def _hypothetical(words: Sequence[str], start: int) -> bool:
+    near = words[max(0, start - 3) : start + 1]
+    return any(word in _HYPOTHETICAL and near[i + 1] in ("you", "u") for i, word in enumerate(near[:-1]))
+
+
+def _elsewhere(words: Sequence[str], codes: str, stop: int) -> int:
+    """2 where the words go on to say that the instructions belong to something else: "… on the label"."""
+    if codes[stop : stop + 1] == "p" or words[stop : stop + 1] == ["of"]:
+        noun = next((i for i in range(stop + 1, min(stop + 5, len(words))) if codes[i] not in "dyqS"), None)
+        if noun is not None and codes[noun] in "xz" and words[noun] not in _NEUTRAL_NOUNS:
+            return 2
+    return 0
+
+
+def _persona(words: Sequence[str], codes: str, start: int, stop: int) -> float:
+    inside = codes[start:stop]
+    if _hypothetical(words, start):
+        return 0
+    if inside[-1] == "D" or inside[0] == "R":
+        return _HIT if inside[-1] == "D" or "A" in codes[start : stop + 3] or stop - start <= 5 else 0
+    near = "now" in words[max(0, start - 3) : stop] or "A" in codes[start : stop + 3]
+    direct = re.fullmatch(r"uM?ba{0,2}d?a{0,2}P", inside) is not None
+    return _HIT if near or direct else 0
+
+
+def _modes(words: Sequence[str], codes: str) -> list[Match]:
+    """"you are in developer mode", "enable DAN mode", "do anything now"."""
+    found = []
+    if "mode" in words:
+        for at in [i for i, word in enumerate(words) if word == "mode" and i > 0][:_MAX_CANDIDATES]:
+            name = words[at - 1]
+            around = codes[max(0, at - 8) : at + 8]
+            told = "u" in around or "A" in around or "y" in around
+            if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, max(0, at - 3)):
+                begun = re.search(r"\b(now|enter|enable|enabled|activate|activated|switch|engage|engaged|unlock|in|as)\b",
+                                  " ".join(words[max(0, at - 6) : at + 4]))  # fmt: skip
+                if begun and (name in _DARK_MODES or "ub" in around or "A" in around or "y" in around):
+                    found.append(Match(max(0, at - 4), at + 1, "mode"))
+    anything = [i for i, word in enumerate(words) if word == "anything"] if "anything" in words else []
+    for at in anything[:_MAX_CANDIDATES]:
+        if at > 0 and words[at - 1] == "do" and words[at + 1 : at + 2] == ["now"]:
+            found.append(Match(at - 1, at + 2, "persona"))
+    return found

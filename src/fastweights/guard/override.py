@@ -1,0 +1,312 @@
+"""Instruction overrides in any of their spellings: the grammar applied to every view of a text. Torch-free.
+
+Judged are the folded words as they stand, letters squeezed out of separators, leet, each word or the whole reversed,
+rot13, and what base64 or hex runs decode to; and chat-template tags that a user's text should not hold.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+
+from fastweights.guard.grammar import Match, matches
+from fastweights.guard.lexicon import UNKNOWN, with_typos
+from fastweights.guard.lexicon import words as lexicon
+from fastweights.guard.normalize import decoded, fold, leet, looks_leet, rot13, squeeze
+
+_WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
+_MAX_TAGS = 300
+_MAX_WINDOWS = 40
+_SQUEEZED_WINDOW = 96
+_ANCHORS = tuple(
+    word
+    for word, code in lexicon().items()
+    if (code == "v" and len(word) >= 6) or (code == "V" and len(word) >= 7)
+) + ("youarenow", "actas", "pretendto", "pretendyou", "payno", "stopfollow", "stopobey", "donotfollow", "donotobey",
+     "roleplayas", "respondas", "youareno", "dontfollow", "doanythingnow", "forgetall")  # fmt: skip
+_ROOTS = tuple(  # a window without one of these holds no override
+    "instru guideline directive prompt rule command order restriction constraint polic message limit program filter "
+    "anweisung vorgabe regel befehl consigne directri regle indicacion above told earlier before previous prior unfilter "
+    "uncensor unrestrict mode anythingnow jailbreak".split()
+)
+
+_TEMPLATE = re.compile(
+    r"<\|(?:im_start|im_sep|start_header_id|start_of_turn)\|> {0,3}(?:system|developer)|<\|system\|>|<< ?sys ?>>"
+    r"|<start_of_turn> ?system"
+)
+_TAG_NAMES = re.compile("system|sys|developer|admin|root|operator|override")
+_TAG_OPEN = re.compile(
+    r"(?:[\[<{(#*=]|(?:^|\n) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$"
+)
+_TAG_CLOSE = re.compile(
+    r"(?:istrator)?(?:[ _-](?:prompt|message|override|instructions?|note|update|notice|mode|command|alert|directive))?"
+    r" {0,2}(?:[\]>}):=]|\*\*|#)"
+)
+_QUOTES = frozenset("\"'`")
+_MENTIONS = re.compile(
+    r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called|says?"
+    r"|saying|said|reads|wrote|typed?|types|quotes?|quoted|words|titled|instance|contains?|detects?|regex|literal)\b"
+)
+
+
+class Hit(NamedTuple):
+    """An override: the words as matched, the view that showed them, and the rule."""
+
+    phrase: str
+    view: str
+    rule: str
+
+
+class _Words(NamedTuple):
+    words: list[str]
+    codes: str
+    spans: list[tuple[int, int]]
+
+
+def find_override(text: str, tail: str = "") -> Hit | None:
+    """The first override that is complete in ``text`` only; ``tail`` is what was read just before it.
+
+    A phrase that ended in the tail was an earlier chunk's. Never fails, whatever the text.
+    """
+    folded_tail = fold(tail)
+    folded = folded_tail + fold(text)
+    border = len(folded_tail)
+    hit = _scan(folded, border)
+    if hit is None:
+        raw = tail + text
+        for run in decoded(raw):
+            inner = fold(run.text)
+            if run.end > len(raw) - len(text) and (inside := _scan_plain(inner, 0, "decoded") or _tags(inner, 0)):
+                return inside._replace(view="decoded")
+    return hit
+
+
+def _scan(folded: str, border: int) -> Hit | None:
+    if hit := _scan_plain(folded, border, "plain") or _tags(folded, border):
+        return hit
+    squeezed = squeeze(folded)
+    letters = squeezed.letters
+    kinds = _kinds(letters)
+    starts = _near(kinds, _PLAIN, _ROOT)
+    if len(starts) and (hit := _scan_squeezed(letters, squeezed.at.tolist, folded, border, "letters apart", starts)):
+        return hit
+    if looks_leet(folded):
+        as_i, as_l = leet(folded)
+        if hit := _scan_plain(as_i, border, "leet", as_l):
+            return hit
+        for read in (as_i, as_l):
+            again = squeeze(read)
+            starts = _near(_kinds(again.letters), _PLAIN, _ROOT)
+            if len(starts) and (hit := _scan_squeezed(again.letters, again.at.tolist, read, border, "leet", starts)):
+                return hit
+    if len(_near(kinds, _REVERSED, _REVERSED_ROOT)):
+        if hit := _scan_reversed(folded, border):
+            return hit
+    starts = _near(kinds, _ROT13, _ROT13_ROOT)
+    if len(starts):
+        turned = rot13(folded)
+        if hit := _scan_plain(turned, border, "rot13"):
+            return hit
+        return _scan_squeezed(rot13(letters), squeezed.at.tolist, turned, border, "rot13", starts)
+    return None
+
+
+def _scan_reversed(folded: str, border: int) -> Hit | None:
+    """The whole text backwards, with and without separators; and each word backwards in its place."""
+    size = len(folded)
+    backward = folded[::-1]
+    if hit := _scan_plain(backward, 0, "reversed", until=size - border):
+        return hit
+    by_word = _WORD.sub(lambda found: found.group()[::-1], folded)
+    if hit := _scan_plain(by_word, border, "reversed"):
+        return hit
+    letters, at = squeeze(backward)
+    starts = _near(_kinds(letters), _PLAIN, _ROOT)
+    if not len(starts):
+        return None
+    return _scan_squeezed(letters, lambda: (size - 1 - at).tolist(), folded, border, "reversed", starts)
+
+
+def _scan_plain(
+    folded: str, border: int, view: str, other: str | None = None, until: int | None = None
+) -> Hit | None:
+    """The grammar over the words as they stand. ``until``: for a reversed text, where the chunk ends in it."""
+    words = _WORD.findall(folded)
+    table = with_typos()
+    codes = "".join(map(table.get, words, repeat(UNKNOWN)))
+    if other is not None:
+        again = "".join(map(table.get, _WORD.findall(other), repeat(UNKNOWN)))
+        if len(again) == len(codes):
+            codes = "".join([a if a != UNKNOWN else b for a, b in zip(codes, again, strict=True)])
+    found = matches(words, codes)
+    if not found:
+        return None
+    spans = [match.span() for match in _WORD.finditer(folded)]
+    for match in found:
+        start, end = spans[match.start][0], spans[match.stop - 1][1]
+        complete = start < until if until is not None else end > border
+        if complete and not (view == "plain" and _mentioned(folded, start, end)):
+            return _hit(words, match, view)
+    return None
+
+
+def _hit(words: list[str], match: Match, view: str) -> Hit:
+    return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule)
+
+
+def _mentioned(folded: str, start: int, end: int) -> bool:
+    """Quoted in prose that talks about such phrases: the quote opens just before and closes just after."""
+    before, after = folded[max(0, start - 48) : start], folded[end : end + 64]
+    opening = max(before.rfind(quote) for quote in _QUOTES)
+    if opening < 0 or not any(quote in after for quote in _QUOTES):
+        return False
+    said = re.sub(r"[^a-z]+", " ", folded[max(0, start - 160) : start] + " . " + after)
+    return _MENTIONS.search(said) is not None
+
+
+def _scan_squeezed(
+    letters: str, places: Callable[[], list[int]], folded: str, border: int, view: str, starts: np.ndarray
+) -> Hit | None:
+    """The grammar over words cut out of a run of letters, where the text itself does not part them so.
+
+    ``starts``: where a verb may begin, near enough to a word for what is dropped.
+    """
+    at: list[int] = []
+    looked = 0
+    for start in starts.tolist():
+        if not letters.startswith(_ANCHORS, start):
+            continue
+        looked += 1
+        if looked > _MAX_WINDOWS:  # nobody writes so many by chance, and the rest would go unread
+            return Hit(letters[start : start + 24], view, "too many to judge")
+        at = at or places()
+        if hit := _segment_and_match(letters, start, at, folded, border, view):
+            return hit
+    return None
+
+
+_PLAIN, _REVERSED, _ROT13, _ROOT, _REVERSED_ROOT, _ROT13_ROOT = (1 << bit for bit in range(6))
+
+
+@functools.cache
+def _grams() -> np.ndarray:
+    """For each four letters (5 bits a letter): which kinds of anchor or root begin so (reversed: end so)."""
+    table = np.zeros(1 << 20, dtype=np.uint8)
+    for words, bits in ((_ANCHORS, (_PLAIN, _REVERSED, _ROT13)), (_ROOTS, (_ROOT, _REVERSED_ROOT, _ROT13_ROOT))):
+        for word in words:
+            for spelled, bit in zip((word[:4], word[3::-1], rot13(word[:4])), bits, strict=True):
+                a, b, c, d = (ord(letter) - 97 for letter in spelled)
+                table[(a << 15) | (b << 10) | (c << 5) | d] |= bit
+    return table
+
+
+def _kinds(letters: str) -> np.ndarray:
+    """:func:`_grams` at every letter but the last three."""
+    codes = np.frombuffer(letters.encode("ascii"), dtype=np.uint8).astype(np.int32) - 97
+    if len(codes) < 4:
+        return np.zeros(0, dtype=np.uint8)
+    return _grams()[(codes[:-3] << 15) | (codes[1:-2] << 10) | (codes[2:-1] << 5) | codes[3:]]
+
+
+def _near(kinds: np.ndarray, anchor: int, root: int) -> np.ndarray:
+    """Places of ``anchor`` with a ``root`` in the window after (or before, for reversed kinds)."""
+    starts = np.flatnonzero(kinds & anchor)
+    roots = np.flatnonzero(kinds & root)
+    if not len(starts) or not len(roots):
+        return starts[:0]
+    next_root = np.searchsorted(roots, starts)
+    gap = roots[np.minimum(next_root, len(roots) - 1)] - starts
+    near = (gap >= 0) & (gap < _SQUEEZED_WINDOW)
+    if anchor == _REVERSED:
+        gap = starts - roots[np.maximum(next_root - 1, 0)]
+        near |= (gap >= 0) & (gap < _SQUEEZED_WINDOW)
+    return starts[near]
+
+
+def _segment_and_match(
+    letters: str, start: int, at: list[int], folded: str, border: int, view: str
+) -> Hit | None:
+    window = letters[start : start + _SQUEEZED_WINDOW]
+    last = at[min(start + len(window), len(at)) - 1]
+    if last < border and at[start] < border:
+        return None
+    cut = _segment(window)
+    if len(cut) < 3 or letters[max(0, start - 5) : start].endswith(("donot", "dont", "not", "never")):
+        return None
+    words = [word for word, _ in cut]
+    codes = "".join([lexicon().get(word, UNKNOWN) for word in words])
+    for match in matches(words, codes):
+        first, stop = start + sum(map(len, words[: match.start])), start + cut[match.stop - 1][1]
+        a, b = at[first], at[stop - 1]
+        low, high = min(a, b), max(a, b)
+        if high < border:
+            continue
+        plain = folded[low : high + 1]
+        if _WORD.findall(plain) != words[match.start : match.stop]:
+            return _hit(words, match, view)
+    return None
+
+
+_EXTRA = frozenset("mode developer do anything now say output print an".split())
+_LONGEST = 18
+
+
+@functools.cache
+def _squeezed_words() -> frozenset[str]:
+    return frozenset(lexicon()) | _EXTRA
+
+
+def _segment(letters: str) -> list[tuple[str, int]]:
+    """Words of the lexicon that ``letters`` begins with, (word, end): the fewest words that reach farthest."""
+    known = _squeezed_words()
+    size = len(letters)
+    best: list[tuple[int, int] | None] = [None] * (size + 1)  # words used, where the last one began
+    best[0] = (0, 0)
+    farthest = 0
+    for begin in range(size):
+        before = best[begin]
+        if before is None:
+            if begin > farthest + _LONGEST:
+                break
+            continue
+        used = before[0] + 1
+        for end in range(begin + 1, min(begin + _LONGEST, size) + 1):
+            if letters[begin:end] in known:
+                now = best[end]
+                if now is None or used < now[0]:
+                    best[end] = (used, begin)
+                    farthest = max(farthest, end)
+    cut = []
+    while farthest:
+        begin = best[farthest][1]  # type: ignore[index]
+        cut.append((letters[begin:farthest], farthest))
+        farthest = begin
+    return cut[::-1]
+
+
+def _tags(folded: str, border: int) -> Hit | None:
+    """Chat-template marks, and "[SYSTEM]"-like tags followed by words that command."""
+    for found in _TEMPLATE.finditer(folded):
+        if found.end() > border:
+            return Hit(found.group().strip(), "plain", "fake system tag")
+    judged = 0
+    for found in _TAG_NAMES.finditer(folded):
+        close = _TAG_CLOSE.match(folded, found.end())
+        if close is None or not _TAG_OPEN.search(folded[max(0, found.start() - 20) : found.start()]):
+            continue
+        judged += 1
+        if judged > _MAX_TAGS:
+            return None
+        following = folded[close.end() : close.end() + 160]
+        words = list(_WORD.finditer(following))[:14]
+        codes = "".join([with_typos().get(word.group(), UNKNOWN) for word in words])
+        weight = 1.0 * any(c in codes for c in "uy") + 1.0 * any(c in codes for c in "vGPO") + ("A" in codes)
+        weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * any(c in codes for c in "MRtch")
+        end = close.end() + (words[-1].end() if words else 0)
+        if weight >= 2 and end > border:
+            tag = folded[found.start() : close.end()].strip()
+            return Hit(f"{tag} {following.strip()[:60]}", "plain", "fake system tag")
+    return None
