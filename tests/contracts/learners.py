@@ -60,6 +60,7 @@ class TinyModel:
 
 RULES: Mapping[str, Callable[[], UpdateRule]] = {
     "sgd": lambda: SGD(lr=0.3),
+    "sgd-clipped": lambda: SGD(lr=0.3, clip=0.5),
     "sgd-momentum": lambda: SGD(lr=0.1, momentum=0.9),
     "sgd-nesterov": lambda: SGD(lr=0.1, momentum=0.9, nesterov=True),
     "sgd-learned-lr": lambda: SGD(lr={n: torch.tensor(0.1) for n in ("w", "tall", "bias", "cube")}),

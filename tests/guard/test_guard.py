@@ -20,7 +20,8 @@ from fastweights.guard.state import GuardState, Session
 from fastweights.guard.stream import read
 from tests.contracts.learners import RULES, TinyModel, learner, random_chunk
 
-LAX = Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(mode="off"))
+NO_SPFW = SpfwPolicy(mode="off")
+LAX = Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(mode="off"), spfw=NO_SPFW)
 
 
 def _canaries(it: GradientLearner) -> Canaries:
@@ -73,7 +74,7 @@ def test_a_commit_equals_the_proposal_and_reports_it() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_refusal_keeps_the_same_objects_and_measures_everything(rule: str) -> None:
-    it, guard, session = _begin(Policy(audit=AuditPolicy(max_delta=1e-9, max_z=1e9)), rule)
+    it, guard, session = _begin(Policy(audit=AuditPolicy(max_delta=1e-9, max_z=1e9), spfw=NO_SPFW), rule)
     outcome = next(o for o in read(guard, it, session, (random_chunk(seed=s) for s in range(20))) if not o.committed)
     before = outcome.session
     again = guard.step(it, before, random_chunk(seed=99))
@@ -192,7 +193,7 @@ class NanRule:
         (GradientLearner(Poisoned("canary"), SGD()), "rolled_back"),
     ],
 )
-@pytest.mark.parametrize("policy", [LAX, Policy(), Policy(spfw=SpfwPolicy(mode="enforce"))])
+@pytest.mark.parametrize("policy", [LAX, Policy(), Policy(spfw=NO_SPFW)])
 def test_non_finite_always_blocks(it: GradientLearner, decision: str, policy: Policy) -> None:
     guard = Guard(policy, _canaries(it))
     session = guard.begin(it, it.init())
@@ -211,7 +212,7 @@ def test_absolute_and_z_rules_fire_on_the_candidate() -> None:
     outcomes = list(read(guard, it, session, (random_chunk(seed=s) for s in range(12))))
     history = outcomes[-1].session
     assert len(history.guard.deltas) == 12
-    strict = Guard(Policy(audit=AuditPolicy(max_delta=100, max_z=0.5, spread_floor=1e-9)), guard.canaries)
+    strict = Guard(Policy(audit=AuditPolicy(max_delta=100, max_z=0.5, spread_floor=1e-9), spfw=NO_SPFW), guard.canaries)
     events = [strict.step(it, history, random_chunk(seed=s)).event for s in range(40)]
     assert {e.decision for e in events} == {"committed", "rolled_back"}
     for event in events:
@@ -222,7 +223,7 @@ def test_absolute_and_z_rules_fire_on_the_candidate() -> None:
 def test_drift_is_against_the_origin_and_bounded_however_small_the_steps() -> None:
     it, _, _ = _begin(LAX)
     budget = 0.05
-    guard = Guard(Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=budget)), _canaries(it))
+    guard = Guard(Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=budget), spfw=NO_SPFW), _canaries(it))
     session = guard.begin(it, it.init())
     chunk = Chunk(
         torch.tensor([[1, 2, 3]]), torch.tensor([[9, 9, 9]]), torch.ones(1, 3, dtype=torch.bool)
@@ -239,7 +240,7 @@ def test_a_write_that_lowers_the_drift_passes_over_the_budget() -> None:
     it, guard, session = _begin(LAX)
     low = {name: value - 5 for name, value in session.guard.origin.items()}
     over = Session(session.fast, replace(session.guard, origin=low))
-    strict = Guard(Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=1.0)), guard.canaries)
+    strict = Guard(Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=1.0), spfw=NO_SPFW), guard.canaries)
     decisions = {}
     for seed in range(30):
         event = strict.step(it, over, random_chunk(seed=seed)).event
@@ -284,7 +285,7 @@ def _same_weights(a: Outcome, b: Outcome) -> bool:
 
 
 def test_guard_state_survives_json() -> None:
-    it, guard, session = _begin(Policy(audit=AuditPolicy(max_delta=100)))
+    it, guard, session = _begin(Policy(audit=AuditPolicy(max_delta=100, max_z=1e9), spfw=NO_SPFW))
     *_, last = read(guard, it, session, (random_chunk(seed=s) for s in range(10)))
     import json
 

@@ -22,16 +22,16 @@ def service() -> "ChatService":
     return ChatService(output.current().store())
 
 
-def session_options(policy: Path | None, spfw: bool, **given: Any) -> SessionOptions:
-    """Options from flags (None: the default), a policy file (YAML or JSON) and the SPFW switch."""
+def session_options(policy: Path | None, spfw: bool | None, **given: Any) -> SessionOptions:
+    """Options from flags (None: the default), a policy file (YAML or JSON), and the SPFW switch (None: its)."""
     data: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if policy is not None:
         data["policy"] = _policy(policy)
     options = validate(SessionOptions, data, "session")
-    if not spfw:
+    if spfw is None:
         return options
-    chosen = options.policy.model_dump()
-    return options.model_copy(update={"policy": type(options.policy)(**{**chosen, "spfw": {"mode": "enforce"}})})
+    chosen = {**options.policy.model_dump(), "spfw": {"mode": "enforce" if spfw else "off"}}
+    return options.model_copy(update={"policy": type(options.policy)(**chosen)})
 
 
 def _policy(path: Path) -> dict[str, Any]:
@@ -60,10 +60,11 @@ def new(
     rule: str | None = None,
     lr: float | None = None,
     momentum: float | None = None,
+    clip: float | None = None,
     inner_steps: int | None = None,
     chunk_tokens: int | None = None,
     policy: Path | None = None,
-    spfw: bool = False,
+    spfw: bool | None = None,
 ) -> None:
     """Begin a session.
 
@@ -83,6 +84,8 @@ def new(
         Learning rate of the rule.
     momentum
         Of the rule.
+    clip
+        Longest gradient that sgd takes whole (L2 over all fast weights).
     inner_steps
         Rule steps a chunk.
     chunk_tokens
@@ -90,7 +93,7 @@ def new(
     policy
         Guard policy, a YAML or JSON file.
     spfw
-        Project each write so that no canary's loss rises to first order.
+        Project each write so that no canary's loss rises to first order (default: as the policy says, which is on).
     """
     options = session_options(
         policy,
@@ -101,6 +104,7 @@ def new(
         rule=rule,
         lr=lr,
         momentum=momentum,
+        clip=clip,
         inner_steps=inner_steps,
         chunk_tokens=chunk_tokens,
     )

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from fastweights.core.muon import orthogonalize
-from fastweights.core.state import Delta, RuleState, Weights
+from fastweights.core.state import Delta, RuleState, Weights, norm_B
 
 LearningRate = float | Tensor | Mapping[str, Tensor]
+_TINY = 1e-12  # keeps the clip of a zero gradient finite
 
 
 class UpdateRule(Protocol):
@@ -57,19 +58,28 @@ def _check(momentum: float, nesterov: bool) -> None:
 
 @dataclass(frozen=True)
 class SGD:
-    """Gradient descent, with optional (Nesterov) momentum."""
+    """Gradient descent, with optional (Nesterov) momentum.
+
+    ``clip``: the most that each sequence's gradient may measure (L2 over all weights); a longer one is scaled down.
+    """
 
     lr: LearningRate = 0.1
     momentum: float = 0.0
     nesterov: bool = False
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.momentum, self.nesterov)
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip is {self.clip}; it must be positive, or None")
 
     def init(self, weights: Weights) -> RuleState:
         return {"momentum": {name: torch.zeros_like(w) for name, w in weights.items()}} if self.momentum else {}
 
     def delta(self, grads: Weights, rule: RuleState, weights: Weights) -> tuple[Delta, RuleState]:
+        if self.clip is not None:
+            scale_B = (self.clip / (norm_B(grads) + _TINY)).clamp(max=1.0)
+            grads = {name: g * scale_B.view(-1, *[1] * (g.dim() - 1)) for name, g in grads.items()}
         direction, rule = _momentum(grads, rule, self.momentum, self.nesterov)
         return {name: -_lr(self.lr, name) * d for name, d in direction.items()}, rule
 

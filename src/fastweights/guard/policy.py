@@ -18,24 +18,24 @@ class AuditPolicy(_Config):
     """Canary losses (nats per token) on the candidate weights against those before the write."""
 
     mode: Mode = "enforce"
-    max_delta: float = Field(default=0.25, gt=0, description="most that a canary may rise in one chunk (nats)")
+    max_delta: float = Field(default=0.1, gt=0, description="most that a canary may rise in one chunk (nats)")
     max_z: float = Field(default=8.0, gt=0, description="the same in robust standard deviations")
     min_history: int = Field(default=8, ge=2, description="accepted writes before the z rule may fire")
     window: int = Field(default=64, ge=8, description="accepted writes that the robust z looks back on")
-    spread_floor: float = Field(default=0.005, gt=0, description="least spread (nats): a MAD of 0 must not fire")
+    spread_floor: float = Field(default=0.01, gt=0, description="least spread (nats): a MAD of 0 must not fire")
 
 
 class DriftPolicy(_Config):
     """Cumulative rise of the canary losses against the root session's initial state, in nats per token."""
 
     mode: Mode = "enforce"
-    budget: float = Field(default=1.0, gt=0, description="most that a canary may stand above its initial loss (nats)")
+    budget: float = Field(default=0.5, gt=0, description="most that a canary may stand above its initial loss (nats)")
 
 
 class SpfwPolicy(_Config):
     """Projection of the proposed delta onto the half-spaces in which no canary's loss rises to first order."""
 
-    mode: Mode = "off"
+    mode: Mode = "enforce"
 
 
 class Policy(_Config):

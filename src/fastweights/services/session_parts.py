@@ -78,5 +78,5 @@ def _rule(options: SessionOptions) -> UpdateRule:
 
     nesterov = options.momentum > 0
     if options.rule == "sgd":
-        return SGD(options.lr, options.momentum, nesterov)
+        return SGD(options.lr, options.momentum, nesterov, options.clip)
     return Muon(options.lr, options.momentum, nesterov)
