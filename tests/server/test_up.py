@@ -20,6 +20,7 @@ from fastweights.store.fsck import fsck
 from fastweights.store.root import Store
 from fastweights.store.sessions import Sessions
 from tests.server.conftest import environment, wait_for
+from tests.small_models import save_random_model
 
 
 def get(url: str, **headers: str) -> dict:
@@ -124,12 +125,13 @@ def test_with_a_token(start, tiny_store):
 
 
 def test_a_client_that_goes_away_stops_the_reply_and_what_was_said_is_kept(start, tiny_store):
+    save_random_model(tiny_store, "slow", dim=256, layers=6)  # seconds for a whole reply
     server = start(tiny_store.root)
-    name = post(server.url + "/api/text/sessions", {"model": "tiny"})["session_id"]
+    name = post(server.url + "/api/text/sessions", {"model": "slow"})["session_id"]
     address = urlsplit(server.url)
     assert address.hostname
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-    body = json.dumps({"message": "go on", "max_new_tokens": 4096})
+    body = json.dumps({"message": "go on", "max_new_tokens": 4096, "temperature": 0})
     path = f"/api/text/sessions/{name}/chat/stream"
     started = time.monotonic()
     connection.request("POST", path, body, {"content-type": "application/json"})
@@ -148,6 +150,22 @@ def test_a_client_that_goes_away_stops_the_reply_and_what_was_said_is_kept(start
     assert turn["reply"]
     assert post(f"{server.url}/api/text/sessions/{name}/chat", {"message": "x", "max_new_tokens": 1})["turn"] == 2
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_sender_of_50_mb_reads_its_413(start, tiny_store, chunked):
+    server = start(tiny_store.root)
+    address = urlsplit(server.url)
+    assert address.hostname
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    block = b" " * (1 << 20)
+    headers = {"content-type": "application/json"} | ({} if chunked else {"content-length": str(50 * len(block))})
+    connection.request("POST", "/api/text/sessions", iter([block] * 50), headers, encode_chunked=chunked)
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.load(answer)["status"] == 413
+    connection.close()
+    assert get(server.url + "/api/health")["sessions"] == 0
 
 
 def test_sigterm_during_a_reply_commits_what_was_said(start, tiny_store):

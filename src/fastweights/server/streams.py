@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 from fastapi.sse import ServerSentEvent
@@ -32,7 +33,7 @@ class EventStream:
         loop = asyncio.get_running_loop()
 
         def put(kind: str, payload: Any) -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is gone: nobody listens, and the work must not fail for it
                 loop.call_soon_threadsafe(self._queue.put_nowait, (kind, payload))
 
         def run() -> None:
