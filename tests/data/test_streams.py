@@ -56,7 +56,15 @@ def test_a_window_does_not_depend_on_what_was_read_before(i: int, other: int, se
 
 
 def test_the_seed_decides() -> None:
-    assert not np.array_equal(make(seed=1).window(0)[1], make(seed=2).window(0)[1])
+    one, two = make(seed=1), make(seed=2)
+    second = one.windows_per_epoch
+    assert not np.array_equal(one.window(second)[1], two.window(second)[1])
+
+
+def test_the_first_epoch_reads_in_order() -> None:
+    for seed in (1, 2):
+        streams = make(seed=seed)
+        assert np.array_equal(streams.window(0)[1][0], streams.ids[: streams.seq_len])
 
 
 def test_too_few_tokens() -> None:

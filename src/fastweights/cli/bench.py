@@ -30,6 +30,46 @@ def chat(*, model: str | None = None, learn: int = 256, generate: int = 64, repe
     _report(bench_chat(shared.store(), model, learn=learn, generate=generate, repeats=repeats))
 
 
+@app.command
+def decode(*, model: str | None = None, prefix: int = 256, tokens: int = 64, repeats: int = 5) -> None:
+    """Decoding with the state carried, against reading the whole text so far anew for each token.
+
+    Parameters
+    ----------
+    model
+        Model id (default: random weights, about 1M parameters).
+    prefix
+        Tokens that the text has in the end; what the twin reads for the last token.
+    tokens
+        Tokens decoded, the last ones of the text.
+    repeats
+        Runs of each; the median counts.
+    """
+    from fastweights.services.bench import bench_decode
+
+    _report(bench_decode(output.current().store(), model, prefix=prefix, tokens=tokens, repeats=repeats))
+
+
+@app.command
+def scan(*, batch: int = 16, length: int = 256, dim: int = 128, repeats: int = 9) -> None:
+    """The gated recurrence, forward and backward, against autograd through a loop.
+
+    Parameters
+    ----------
+    batch
+        Sequences side by side.
+    length
+        Steps of time.
+    dim
+        Channels.
+    repeats
+        Runs of each; the median counts.
+    """
+    from fastweights.services.bench import bench_scan
+
+    _report(bench_scan(batch, length, dim, repeats))
+
+
 def _report(result: dict[str, Any]) -> None:
     shown = {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in result.items() if not isinstance(v, (list, dict))}
     output.current().emit(result, lambda: output.table(shown.items(), ("figure", "value")))

@@ -11,8 +11,9 @@ from fastweights.errors import FastweightsError
 class Streams:
     """``batch_size`` streams, each a contiguous stretch of the ids, read ``seq_len`` tokens at a time.
 
-    The ids are a ring that each epoch cuts at another place (from ``seed``), so that windows and the starts of streams
-    differ between epochs. At the first window of an epoch the reader starts afresh (``fresh``) with ``bos_id``.
+    The first epoch reads the ids in their order, so that what stands last (and nearest to a held-out rest) is learned
+    last. After it the ids are a ring that each epoch cuts at another place (from ``seed``), so that windows and the
+    starts of streams differ. At the first window of an epoch the reader starts afresh (``fresh``) with ``bos_id``.
     """
 
     def __init__(self, ids: np.ndarray, batch_size: int, seq_len: int, bos_id: int, seed: int = 0) -> None:
@@ -32,7 +33,7 @@ class Streams:
         """Window ``i``: inputs ``x_BT``, targets ``y_BT`` (``int64``), and whether the streams start afresh."""
         epoch, w = divmod(i, self.windows_per_epoch)
         if epoch != self._epoch:
-            turn = int(np.random.default_rng([self.seed, epoch]).integers(len(self.ids)))
+            turn = int(np.random.default_rng([self.seed, epoch]).integers(len(self.ids))) if epoch else 0
             starts_B1 = turn + np.arange(self.batch_size)[:, None] * self.stream_len
             self._index_BS = starts_B1 + np.arange(-1, self.seq_len)[None, :]
             self._epoch = epoch
