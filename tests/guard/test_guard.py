@@ -15,13 +15,13 @@ from fastweights.guard.canaries import Canaries, largest_rise, token_rows
 from fastweights.guard.event import Event
 from fastweights.guard.evidence import Evidence, Stage, Verdict
 from fastweights.guard.guard import Guard, Outcome
-from fastweights.guard.policy import AuditPolicy, DriftPolicy, Mode, Policy, SpfwPolicy
+from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Mode, Policy, SpfwPolicy
 from fastweights.guard.state import GuardState, Session
 from fastweights.guard.stream import read
 from tests.contracts.learners import RULES, TinyModel, learner, random_chunk
 
-NO_SPFW = SpfwPolicy(mode="off")
-LAX = Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(mode="off"), spfw=NO_SPFW)
+NO_SPFW, NO_CUSUM = SpfwPolicy(mode="off"), CusumPolicy(mode="off")
+LAX = Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(mode="off"), cusum=NO_CUSUM, spfw=NO_SPFW)
 
 
 def _canaries(it: GradientLearner) -> Canaries:
@@ -74,7 +74,9 @@ def test_a_commit_equals_the_proposal_and_reports_it() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_refusal_keeps_the_same_objects_and_measures_everything(rule: str) -> None:
-    it, guard, session = _begin(Policy(audit=AuditPolicy(max_delta=1e-9, max_z=1e9), spfw=NO_SPFW), rule)
+    it, guard, session = _begin(
+        Policy(audit=AuditPolicy(max_delta=1e-9, max_z=1e9), cusum=NO_CUSUM, spfw=NO_SPFW), rule
+    )
     outcome = next(o for o in read(guard, it, session, (random_chunk(seed=s) for s in range(20))) if not o.committed)
     before = outcome.session
     again = guard.step(it, before, random_chunk(seed=99))
@@ -212,7 +214,15 @@ def test_absolute_and_z_rules_fire_on_the_candidate() -> None:
     outcomes = list(read(guard, it, session, (random_chunk(seed=s) for s in range(12))))
     history = outcomes[-1].session
     assert len(history.guard.deltas) == 12
-    strict = Guard(Policy(audit=AuditPolicy(max_delta=100, max_z=0.5, spread_floor=1e-9), spfw=NO_SPFW), guard.canaries)
+    strict = Guard(
+        Policy(
+            audit=AuditPolicy(max_delta=100, max_z=0.5, spread_floor=1e-9),
+            drift=DriftPolicy(mode="off"),
+            cusum=NO_CUSUM,
+            spfw=NO_SPFW,
+        ),
+        guard.canaries,
+    )
     events = [strict.step(it, history, random_chunk(seed=s)).event for s in range(40)]
     assert {e.decision for e in events} == {"committed", "rolled_back"}
     for event in events:
@@ -223,7 +233,10 @@ def test_absolute_and_z_rules_fire_on_the_candidate() -> None:
 def test_drift_is_against_the_origin_and_bounded_however_small_the_steps() -> None:
     it, _, _ = _begin(LAX)
     budget = 0.05
-    guard = Guard(Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=budget), spfw=NO_SPFW), _canaries(it))
+    guard = Guard(
+        Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=budget), cusum=NO_CUSUM, spfw=NO_SPFW),
+        _canaries(it),
+    )
     session = guard.begin(it, it.init())
     chunk = Chunk(
         torch.tensor([[1, 2, 3]]), torch.tensor([[9, 9, 9]]), torch.ones(1, 3, dtype=torch.bool)
@@ -236,11 +249,42 @@ def test_drift_is_against_the_origin_and_bounded_however_small_the_steps() -> No
         assert o.event.drift == pytest.approx(largest_rise(now, session.guard.origin), abs=1e-6)
 
 
+def test_cusum_adds_up_small_rises_and_lets_harmless_writes_pass() -> None:
+    it, _, _ = _begin(LAX)
+    slack, limit = 0.0005, 0.02
+    policy = LAX.model_copy(update={"cusum": CusumPolicy(slack=slack, limit=limit)})
+    guard = Guard(policy, _canaries(it))
+    harm = Chunk(torch.tensor([[1, 2, 3]]), torch.tensor([[9, 9, 9]]), torch.ones(1, 3, dtype=torch.bool))
+    outcomes = list(read(guard, it, guard.begin(it, it.init()), [harm] * 30))
+    refused = [o for o in outcomes if not o.committed]
+    assert refused
+    assert all("add up to" in o.event.reasons[0] for o in refused)
+    total = 0.0
+    for o in outcomes:
+        if o.committed:
+            total = max(0.0, total + (o.event.canary_delta or 0) - slack)
+        assert o.event.cusum == pytest.approx(total, abs=1e-6)
+        assert o.event.cusum <= limit
+    kind = Chunk(*_canaries(it).chunk[:3])  # the canaries themselves: learning them lowers every canary
+    one = Chunk(kind.tokens_BT[:1], kind.targets_BT[:1], kind.mask_BT[:1])
+    assert guard.step(it, outcomes[-1].session, one).committed
+
+
+def test_the_tail_is_the_end_of_what_was_read() -> None:
+    it, guard, session = _begin(LAX)
+    texts = ["a" * 300, "b" * 300, "c"]
+    *_, last = read(guard, it, session, (random_chunk(seed=i)._replace(text=t) for i, t in enumerate(texts)))
+    assert last.session.guard.tail == "".join(texts)[-512:]
+
+
 def test_a_write_that_lowers_the_drift_passes_over_the_budget() -> None:
     it, guard, session = _begin(LAX)
     low = {name: value - 5 for name, value in session.guard.origin.items()}
     over = Session(session.fast, replace(session.guard, origin=low))
-    strict = Guard(Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=1.0), spfw=NO_SPFW), guard.canaries)
+    strict = Guard(
+        Policy(audit=AuditPolicy(mode="off"), drift=DriftPolicy(budget=1.0), cusum=NO_CUSUM, spfw=NO_SPFW),
+        guard.canaries,
+    )
     decisions = {}
     for seed in range(30):
         event = strict.step(it, over, random_chunk(seed=seed)).event

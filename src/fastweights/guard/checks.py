@@ -1,4 +1,4 @@
-"""The checks that every learner shares: finite numbers, canary audit, drift budget."""
+"""The checks that every learner shares: finite numbers, canary audit, cumulative sum, drift budget."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fastweights.core.numerics import robust_z
 from fastweights.core.state import is_finite
 from fastweights.guard.canaries import largest_rise
 from fastweights.guard.evidence import Evidence, Stage, Verdict
-from fastweights.guard.policy import AuditPolicy, DriftPolicy, Mode
+from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Mode
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,31 @@ class DriftBudget:
         ok = drift <= self.policy.budget or (now is not None and drift < now)
         reason = f"drift would reach {drift:.4f} nats above the initial canary loss (budget {self.policy.budget:g})"
         return Verdict(ok, () if ok else (reason,), {"drift": drift})
+
+
+def cusum_after(cusum: float, delta: float | None, slack: float) -> float:
+    """``max(0, cusum + delta - slack)``; unchanged where there is no finite delta."""
+    return cusum if delta is None or not math.isfinite(delta) else max(0.0, cusum + delta - slack)
+
+
+@dataclass(frozen=True)
+class Cusum:
+    """Refuses a candidate that would lift the one-sided cumulative sum of the canary rises above its limit.
+
+    A write that does not add to the sum always passes, so a session can go on learning what does no harm.
+    """
+
+    policy: CusumPolicy
+    name: str = "cusum"
+    stage: Stage = "candidate"
+
+    @property
+    def mode(self) -> Mode:
+        return self.policy.mode
+
+    def __call__(self, evidence: Evidence) -> Verdict:
+        now, limit = evidence.guard.cusum, self.policy.limit
+        value = cusum_after(now, largest_rise(evidence.after, evidence.before), self.policy.slack)
+        ok = value <= limit or value <= now
+        reason = f"canary rises add up to {value:.4f} nats beyond the slack (limit {limit:g})"
+        return Verdict(ok, () if ok else (reason,), {"cusum": value})

@@ -53,5 +53,6 @@ class Event(BaseModel):
     canary_delta: float | None  # the largest rise
     canary_delta_z: float | None
     drift: float | None  # the largest rise against the session's origin
+    cusum: float  # one-sided cumulative sum of the committed canary rises, nats
     checks: list[CheckResult]
     step: int  # writes committed so far, this one included

@@ -14,7 +14,7 @@ from fastweights.core.learner import Learner, Proposal
 from fastweights.core.numerics import finite_or_none
 from fastweights.core.state import Chunk, FastState, Weights, is_finite, norm_B
 from fastweights.guard.canaries import Canaries, Measured, largest_rise
-from fastweights.guard.checks import CanaryAudit, DriftBudget, Finite
+from fastweights.guard.checks import CanaryAudit, Cusum, DriftBudget, Finite, cusum_after
 from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
 from fastweights.guard.evidence import Check, Evidence, Stage, Verdict
 from fastweights.guard.policy import Policy
@@ -22,6 +22,7 @@ from fastweights.guard.spfw import SPFW
 from fastweights.guard.state import GuardState, Session
 
 _PREVIEW_CHARACTERS = 80
+_TAIL_CHARACTERS = 512
 
 
 class Outcome(NamedTuple):
@@ -47,6 +48,7 @@ class Guard:
             Finite("proposal"),
             Finite("candidate"),
             CanaryAudit(policy.audit),
+            Cusum(policy.cusum),
             DriftBudget(policy.drift),
         )
         self.projector = SPFW(policy.spfw)
@@ -155,12 +157,14 @@ class Guard:
             current=before,
             chunks=guard.chunks + 1,
             tokens=guard.tokens + int(chunk.mask_BT.sum()),
+            tail=(guard.tail + (chunk.text or ""))[-_TAIL_CHARACTERS:],
         )
         if decision != "committed":
             return advanced
         delta = largest_rise(after, before)
         deltas = guard.deltas if delta is None else (*guard.deltas, delta)[-self.policy.audit.window :]
-        return replace(advanced, current=after, deltas=deltas)
+        cusum = cusum_after(guard.cusum, delta, self.policy.cusum.slack)
+        return replace(advanced, current=after, deltas=deltas, cusum=cusum)
 
     # ------------------------------------------------------------------ the record
 
@@ -201,6 +205,7 @@ class Guard:
             canary_delta=finite_or_none(largest_rise(after, before)),
             canary_delta_z=None if audit is None else audit.numbers.get("z"),
             drift=finite_or_none(largest_rise(guard.current, guard.origin)),
+            cusum=guard.cusum,
             checks=[
                 CheckResult(
                     check=check.name,

@@ -32,6 +32,14 @@ class DriftPolicy(_Config):
     budget: float = Field(default=0.5, gt=0, description="most that a canary may stand above its initial loss (nats)")
 
 
+class CusumPolicy(_Config):
+    """A sequential test (Page, 1954) on the canary rises: many small harmful writes, each below the audit's bar."""
+
+    mode: Mode = "enforce"
+    slack: float = Field(default=0.005, ge=0, description="rise a chunk that is let pass without counting (nats)")
+    limit: float = Field(default=0.3, gt=0, description="most that the sum of what exceeds the slack may reach (nats)")
+
+
 class SpfwPolicy(_Config):
     """Projection of the proposed delta onto the half-spaces in which no canary's loss rises to first order."""
 
@@ -44,4 +52,5 @@ class Policy(_Config):
     name: str = Field(default="default", max_length=64)
     audit: AuditPolicy = AuditPolicy()
     drift: DriftPolicy = DriftPolicy()
+    cusum: CusumPolicy = CusumPolicy()
     spfw: SpfwPolicy = SpfwPolicy()

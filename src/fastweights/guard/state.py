@@ -12,12 +12,16 @@ class GuardState:
     """Histories that decide about the next chunk. Plain floats: persisted as JSON, so a replay sees the same guard.
 
     ``origin`` and ``current`` are canary losses in nats per token: at the root session's initial state (forks inherit
-    it) and under the weights now. ``deltas`` are the largest canary rises of the latest committed writes, oldest first.
+    it) and under the weights now. ``deltas`` are the largest canary rises of the latest committed writes, oldest first;
+    ``cusum`` is their one-sided cumulative sum (nats). ``tail`` is the end of the text read so far, so that a check
+    sees what straddles two chunks.
     """
 
     origin: Mapping[str, float] = field(default_factory=dict)
     current: Mapping[str, float] = field(default_factory=dict)
     deltas: tuple[float, ...] = ()
+    cusum: float = 0.0
+    tail: str = ""
     chunks: int = 0
     tokens: int = 0
 
@@ -30,6 +34,8 @@ class GuardState:
             origin=dict(data["origin"]),
             current=dict(data["current"]),
             deltas=tuple(data["deltas"]),
+            cusum=data.get("cusum", 0.0),
+            tail=data.get("tail", ""),
             chunks=data["chunks"],
             tokens=data["tokens"],
         )
