@@ -18,9 +18,9 @@ _RULES: dict[str, re.Pattern[str]] = {
         r"(?:[vG]|kK|nhi)[ap]{0,2}(?:q?[eE]|q)[fdabzutM]{0,4}x?[bdfautzM]{0,2}(?:(?:g|w(?![uzx]))[ituw]{0,2}|t(?![xAOoml]))"
         r"|[vG]d?t(?![xAOomlt])"
     ),
-    "do not follow": re.compile(rf"[ns][asMi]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n"),
-    "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}[abnsMd]{{1,4}}c"),
-    "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|R(?:p|[iu]b|ubd?))d?D"),
+    "do not follow": re.compile(rf"[ns][asMi]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n|hn[dqytS]{{1,4}}[Oom]"),
+    "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c"),
+    "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
     "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN]x?[pfdqytSb]{0,4}[OomlP]"),
 }
 _HIT = 5
@@ -160,7 +160,7 @@ def _persona(words: Sequence[str], codes: str, start: int, stop: int) -> float:
 
 
 def _modes(words: Sequence[str], codes: str) -> list[Match]:
-    """"you are in developer mode", "enable DAN mode", "do anything now"."""
+    """ "you are in developer mode", "enable DAN mode", "do anything now"."""
     found = []
     if "mode" in words:
         for at in [i for i, word in enumerate(words) if word == "mode" and i > 0][:_MAX_CANDIDATES]:
@@ -170,7 +170,7 @@ def _modes(words: Sequence[str], codes: str) -> list[Match]:
             if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, max(0, at - 3)):
                 begun = re.search(r"\b(now|enter|enable|enabled|activate|activated|switch|engage|engaged|unlock|in|as)\b",
                                   " ".join(words[max(0, at - 6) : at + 4]))  # fmt: skip
-                if begun and (name in _DARK_MODES or "ub" in around or "A" in around or "y" in around):
+                if begun and (name in _DARK_MODES or ("ub" in around and "now" in words[max(0, at - 6) : at + 4])):
                     found.append(Match(max(0, at - 4), at + 1, "mode"))
     anything = [i for i, word in enumerate(words) if word == "anything"] if "anything" in words else []
     for at in anything[:_MAX_CANDIDATES]:

@@ -11,11 +11,11 @@ UNKNOWN = "x"
 
 CLASSES: dict[str, str] = {
     # v: verbs that set something aside, commanding; V: the same, but as often harmless; G: their -ing forms; k K: set aside
-    "v": """ignore disregard forget override bypass overrule circumvent unlearn ignor ignorez ignora ignorad ignoriere
+    "v": """ignore disregard discard neglect forget override bypass overrule circumvent unlearn ignor ignorez ignora ignorad ignoriere
         ignoriert ignorieren vergiss vergesse vergessen vergesst missachte missachten uebergehe ubergehe oublie oubliez
         oublier negligez neglige olvida olvide olvidad olvidate descarta descarte omiso abstraction desatiende
         esquece dimentica ignori verwirf verwerfe unfollow""",
-    "V": """drop skip erase delete wipe cancel nullify abandon dismiss scrap discard neglect overlook remove clear
+    "V": """drop skip erase delete wipe cancel nullify abandon dismiss scrap overlook remove clear
         reset purge revoke suspend disable break violate reject shed abolish annul rescind undo overwrite replace
         supersede disobey losche loesche efface effacez supprime borra elimina""",
     "k": "set throw put cast push toss brush sweep lay throwing setting putting",
@@ -53,12 +53,12 @@ CLASSES: dict[str, str] = {
     "b": "is are was were been being be have has had ve re wurde wurden hast haben hat ete fue fueron han ont",
     "M": "must should can could may might will would shall ought able allowed",
     "g": """told given instructed taught asked received learned learnt provided programmed ordered shown mentioned stated known
-        know knew gesagt dit gesagte dicho aprendido beigebracht trained fed supplied issued wrote written come came
+        know knew gesagt dit gesagte dicho aprendido beigebracht trained fed supplied issued donnees recues donne dadas recibidas wrote written come came
         presented""",
     "z": """he she they we it who i nobody everyone someone people often sometimes usually always many most some few
         citizens drivers users students children whoever anyone er wir ich il elle nous ils""",
     "n": """not never dont don't cannot can't won't wont shouldn't without avoid no nicht nie keine keiner keinen pas ne
-        jamais nunca doesn't didn't mustn't hardly""",
+        jamais nunca mustn't hardly""",
     "s": "stop cease quit refrain longer discontinue end",
     "h": """follow obey heed comply adhere listen respect honor honour abide observe following obeying heeding complying
         adhering listening respecting abiding attention beachte beachten befolge befolgen compte caso sigas sigue suivez

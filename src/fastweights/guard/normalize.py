@@ -40,7 +40,17 @@ _SAME_SHAPE = {  # by the last words of the character's name; capital forms that
         **{"TAU": "t", "UPSILON": "u", "CHI": "x", "OMEGA": "w", "GAMMA": "y", "THETA": "o", "NU": "v", "ETA": "n"},
         **{"MU": "u", "SIGMA": "o", "FINAL SIGMA": "c", "PI": "n", "ZETA": "z", "YOT": "j"},
     },
-    "ARMENIAN": {"OH": "o", "VO": "n", "SEH": "u", "HO": "h", "CO": "g", "GIM": "q", "YIWN": "i", "DA": "n", "KEH": "p"},
+    "ARMENIAN": {
+        "OH": "o",
+        "VO": "n",
+        "SEH": "u",
+        "HO": "h",
+        "CO": "g",
+        "GIM": "q",
+        "YIWN": "i",
+        "DA": "n",
+        "KEH": "p",
+    },
     "CHEROKEE": {
         **{"GO": "a", "YV": "b", "TLI": "c", "A": "d", "GV": "e", "NAH": "g", "MI": "h", "GU": "j", "TSO": "k"},
         **{"TLE": "l", "LU": "m", "TLV": "p", "E": "r", "DU": "s", "I": "t", "DO": "v", "LA": "w", "GI": "y"},

@@ -26,7 +26,7 @@ _ANCHORS = tuple(
     for word, code in lexicon().items()
     if (code == "v" and len(word) >= 6) or (code == "V" and len(word) >= 7)
 ) + ("youarenow", "actas", "pretendto", "pretendyou", "payno", "stopfollow", "stopobey", "donotfollow", "donotobey",
-     "roleplayas", "respondas", "youareno", "dontfollow", "doanythingnow", "forgetall")  # fmt: skip
+     "roleplayas", "respondas", "youareno", "dontfollow", "forgetall")  # fmt: skip
 _ROOTS = tuple(  # a window without one of these holds no override
     "instru guideline directive prompt rule command order restriction constraint polic message limit program filter "
     "anweisung vorgabe regel befehl consigne directri regle indicacion above told earlier before previous prior unfilter "
@@ -38,9 +38,7 @@ _TEMPLATE = re.compile(
     r"|<start_of_turn> ?system"
 )
 _TAG_NAMES = re.compile("system|sys|developer|admin|root|operator|override")
-_TAG_OPEN = re.compile(
-    r"(?:[\[<{(#*=]|(?:^|\n) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$"
-)
+_TAG_OPEN = re.compile(r"(?:[\[<{(#*=]|(?:^|\n) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$")
 _TAG_CLOSE = re.compile(
     r"(?:istrator)?(?:[ _-](?:prompt|message|override|instructions?|note|update|notice|mode|command|alert|directive))?"
     r" {0,2}(?:[\]>}):=]|\*\*|#)"
@@ -95,7 +93,7 @@ def _scan(folded: str, border: int) -> Hit | None:
         return hit
     if looks_leet(folded):
         as_i, as_l = leet(folded)
-        if hit := _scan_plain(as_i, border, "leet", as_l):
+        if hit := _scan_plain(as_i, border, "leet", as_l, unread=folded):
             return hit
         for read in (as_i, as_l):
             again = squeeze(read)
@@ -131,9 +129,13 @@ def _scan_reversed(folded: str, border: int) -> Hit | None:
 
 
 def _scan_plain(
-    folded: str, border: int, view: str, other: str | None = None, until: int | None = None
+    folded: str, border: int, view: str, other: str | None = None, until: int | None = None, unread: str = ""
 ) -> Hit | None:
-    """The grammar over the words as they stand. ``until``: for a reversed text, where the chunk ends in it."""
+    """The grammar over the words as they stand.
+
+    ``other``: a second reading of the same text (leet) for words that the first does not know; ``unread``: the text as
+    it was. ``until``: for a reversed text, where the chunk ends in it.
+    """
     words = _WORD.findall(folded)
     table = with_typos()
     codes = "".join(map(table.get, words, repeat(UNKNOWN)))
@@ -147,6 +149,8 @@ def _scan_plain(
     spans = [match.span() for match in _WORD.finditer(folded)]
     for match in found:
         start, end = spans[match.start][0], spans[match.stop - 1][1]
+        if other is not None and folded[start:end] == other[start:end] == unread[start:end]:
+            continue  # nothing was written in leet here
         complete = start < until if until is not None else end > border
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
             return _hit(words, match, view)
@@ -226,9 +230,7 @@ def _near(kinds: np.ndarray, anchor: int, root: int) -> np.ndarray:
     return starts[near]
 
 
-def _segment_and_match(
-    letters: str, start: int, at: list[int], folded: str, border: int, view: str
-) -> Hit | None:
+def _segment_and_match(letters: str, start: int, at: list[int], folded: str, border: int, view: str) -> Hit | None:
     window = letters[start : start + _SQUEEZED_WINDOW]
     last = at[min(start + len(window), len(at)) - 1]
     if last < border and at[start] < border:
@@ -304,7 +306,7 @@ def _tags(folded: str, border: int) -> Hit | None:
         words = list(_WORD.finditer(following))[:14]
         codes = "".join([with_typos().get(word.group(), UNKNOWN) for word in words])
         weight = 1.0 * any(c in codes for c in "uy") + 1.0 * any(c in codes for c in "vGPO") + ("A" in codes)
-        weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * any(c in codes for c in "MRtch")
+        weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * sum(c in codes for c in "MRtcho")
         end = close.end() + (words[-1].end() if words else 0)
         if weight >= 2 and end > border:
             tag = folded[found.start() : close.end()].strip()

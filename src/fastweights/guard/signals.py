@@ -1,0 +1,237 @@
+"""Statistics of a text that tell natural writing from repetition, encoded blobs and minified code. Torch-free.
+
+Each is a :class:`Statistic`: a value and the size that it was measured on, because what is normal depends on the size.
+Sizes below a statistic's floor give ``None``: a short chunk is never judged by its length. Text statistics look at the
+chunk with the look-back before it, so that a small chunk is seen in its surroundings.
+"""
+
+import functools
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+LOOK_BACK = 512
+"""Characters of earlier text that the statistics use."""
+
+MAX_SCANNED = 16_384
+"""A longer chunk is judged by windows of this many characters; the worst one counts."""
+
+_REGION = 256  # blob and minified shares are of at least so many characters
+_MIN_UNITS = 24
+_RULER = re.compile(r"([^\w\s])\1{5,159}(?!\1)|[ \t]{6,160}(?![ \t])|(?:\n[ \t]*){4,40}")
+_UNIT = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]|[^\W_]{1,16}|[^\w\s]")
+
+
+class Statistic(NamedTuple):
+    value: float
+    size: int
+
+
+class Signals(NamedTuple):
+    """Everything that the input checks judge; ``None`` where there was too little to measure."""
+
+    entropy: Statistic | None  # bits a token, by number of tokens
+    diversity: Statistic | None  # distinct / all tokens
+    compression: Statistic | None  # zlib length / bytes of look-back and chunk, by bytes
+    cycle: Statistic | None  # share of the latest words that repeat those one period before, by number of words
+    blob: Statistic | None  # share of characters in base64- or hex-like runs, by characters
+    minified: Statistic | None  # share of characters in code without spaces
+
+
+def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
+    """All signals of one chunk. Never fails; linear in the length."""
+    kept = tail[-LOOK_BACK:]
+    entropy, diversity = token_statistics(ids, text)
+    pieces = [text] if len(text) <= MAX_SCANNED else [
+        text[max(0, start - LOOK_BACK) : start + MAX_SCANNED] for start in range(0, min(len(text), 65_536), MAX_SCANNED)
+    ]  # fmt: skip
+    found = [_text_statistics(piece, kept if i == 0 else "") for i, piece in enumerate(pieces)]
+    compression, cycle, blob, minified = zip(*found, strict=True)
+    return Signals(entropy, diversity, _worst(compression, low=True), _worst(cycle), _worst(blob), _worst(minified))
+
+
+def _text_statistics(text: str, tail: str) -> tuple[Statistic | None, ...]:
+    window = _shorten_rulers(tail + text)
+    fresh = min(len(window), len(_shorten_rulers(text))) if text else 0
+    return compression(window), cycle(window, fresh), *blobs(window, fresh)
+
+
+def _worst(values: Sequence[Statistic | None], low: bool = False) -> Statistic | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return min(known) if low else max(known)
+
+
+def _shorten_rulers(text: str) -> str:
+    """Lines of dashes, indents and blank lines cut to a few characters; endless ones are left, they are repetition."""
+    return _RULER.sub(lambda found: found.group()[:4], text)
+
+
+# -------------------------------------------------------------------------------------------------- tokens
+
+
+def token_statistics(ids: Sequence[int], text: str = "") -> tuple[Statistic | None, Statistic | None]:
+    """Entropy (bits) and diversity (distinct/all) of the token ids; runs from a ruler in ``text`` count shortened."""
+    if len(ids) == 0:
+        return None, None
+    if _RULER.search(text[:MAX_SCANNED]):
+        ids = _shorten_runs(ids)
+    counts = np.array(list(Counter(ids).values()), dtype=np.float64) / len(ids)
+    return (
+        Statistic(abs(float(-(counts * np.log2(counts)).sum())), len(ids)),
+        Statistic(len(counts) / len(ids), len(ids)),
+    )
+
+
+def _shorten_runs(ids: Sequence[int]) -> Sequence[int]:
+    array = np.asarray(ids)
+    same = np.concatenate(([False], array[1:] == array[:-1]))
+    index = np.arange(len(array))
+    run_start = np.maximum.accumulate(np.where(same, 0, index))
+    return array[index - run_start < 4].tolist()
+
+
+# -------------------------------------------------------------------------------------------------- repetition
+
+
+def compression(window: str) -> Statistic | None:
+    """zlib (level 9) length over bytes; ``None`` below 64 bytes."""
+    data = window.encode("utf-8", "replace")
+    if len(data) < 64:
+        return None
+    return Statistic(len(zlib.compress(data, 9)) / len(data), len(data))
+
+
+def cycle(window: str, fresh: int) -> Statistic | None:
+    """The largest share, over all periods, of the latest words that equal the word one period earlier.
+
+    The latest words are the last ``fresh`` characters' (24 words at least). Punctuation weighs a quarter of a word. The
+    size is the number of words compared.
+    """
+    found = [(hash(m.group()), m.start()) for m in _UNIT.finditer(window[-2 * LOOK_BACK - 1024 :])]
+    if len(found) < _MIN_UNITS:
+        return None
+    units = [unit for unit, _ in found]
+    border = min(len(window), 2 * LOOK_BACK + 1024) - fresh
+    latest = min(256, max(_MIN_UNITS, sum(start >= border for _, start in found)))
+    return _cycle(np.array(units, dtype=np.int64), _weights(window, found), latest)
+
+
+def _weights(window: str, found: Sequence[tuple[int, int]]) -> np.ndarray:
+    base = max(0, len(window) - (2 * LOOK_BACK + 1024))
+    return np.array([1.0 if window[base + start].isalnum() else 0.25 for _, start in found], dtype=np.float32)
+
+
+def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
+    """Compare the ``latest`` units with those p before, for every p."""
+    n = len(units)
+    latest = min(latest, n - 1)
+    longest = min(n - 1, 256)
+    padded = np.concatenate((np.zeros(max(0, longest + latest - n), dtype=np.int64), units))
+    m = len(padded)
+    recent = padded[m - latest :]
+    earlier = np.lib.stride_tricks.sliding_window_view(padded[m - latest - longest : m - 1], latest)
+    known = np.lib.stride_tricks.sliding_window_view(
+        np.arange(m - latest - longest, m - 1) >= m - n, latest
+    )  # what lies before the window can be compared with nothing
+    weight = weights[n - latest :]
+    compared = known @ weight
+    same = (earlier == recent) @ weight
+    floor = max(12 * 0.25, min(12.0, 0.5 * float(weight.sum())))
+    shares = np.where(known.sum(1) >= 12, same / np.maximum(compared, floor), 0.0)
+    best = int(np.argmax(shares))
+    return Statistic(float(shares[best]), latest)
+
+
+# -------------------------------------------------------------------------------------------------- blobs
+
+_RUN = re.compile(r"[A-Za-z0-9]{4,}")
+_MIN_BLOB = 72
+_MIN_EVIDENCE = 7.0  # nats
+_CODE_SIGNS = "(){}[];=,&!?:<>"
+
+
+@functools.cache
+def _class_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Byte -> character class; (class, class) -> evidence in nats for base64 and for hex; byte -> code flags.
+
+    Classes: 0 lower, 1 upper, 2 digit, 3 other. Natural words hardly ever change class inside; encoded bytes change in
+    two of three places (base64) or in every second (hex).
+    """
+    classes = np.full(256, 3, dtype=np.int64)
+    for first, last, number in ((97, 122, 0), (65, 90, 1), (48, 57, 2)):
+        classes[first : last + 1] = number
+    natural = np.array([[0.965, 0.012, 0.008], [0.10, 0.85, 0.02], [0.03, 0.02, 0.95]])
+    share = np.array([26, 26, 10]) / 62
+    base64_evidence = np.log(np.tile(share, (3, 1)) / natural)
+    of_hex = np.array([6, 6, 10])
+    hex_evidence = np.log(np.tile(of_hex / 16, (3, 1)) / natural)
+    hex_evidence[0, 1] = hex_evidence[1, 0] = -6.0  # one case only
+    flags = np.zeros(256, dtype=np.int64)
+    for letter in _CODE_SIGNS.encode():
+        flags[letter] = 1
+    for letter in b" \t\r\n":
+        flags[letter] = 2
+    flags[[*range(65, 91), *range(97, 123)]] = 4
+    flags[128:] = 0
+    return classes, base64_evidence, hex_evidence, flags
+
+
+def blobs(window: str, fresh: int) -> tuple[Statistic | None, Statistic | None]:
+    """Shares of the last characters (the chunk, 256 at least) that are encoded, and that are code without spaces.
+
+    Runs of encoded text count only together, from 72 characters on: an identifier or one hash is no blob.
+    """
+    region = max(fresh, _REGION)
+    raw = np.frombuffer(window[-region:].encode("latin-1", "replace"), dtype=np.uint8)
+    if len(raw) < _MIN_BLOB:
+        return None, None
+    classes, base64_evidence, hex_evidence, flags = _class_tables()
+    text = raw.tobytes().decode("latin-1")
+    covered = 0
+    spans = [found.span() for found in _RUN.finditer(text)]
+    if spans:
+        kinds = classes[raw]
+        low, high = kinds[:-1], kinds[1:]
+        inside = (low < 3) & (high < 3)
+        a, b = np.where(inside, low, 0), np.where(inside, high, 0)
+        evidence64 = np.concatenate(([0.0], np.cumsum(np.where(inside, base64_evidence[a, b], 0.0)), [0.0]))
+        evidence16 = np.concatenate(([0.0], np.cumsum(np.where(inside, hex_evidence[a, b], 0.0)), [0.0]))
+        not_hex = np.concatenate(([0], np.cumsum(_NOT_HEX[raw])))
+        starts = np.array([start for start, _ in spans])
+        ends = np.array([end for _, end in spans])
+        total64 = evidence64[ends - 1] - evidence64[starts]
+        total16 = np.where(not_hex[ends] == not_hex[starts], evidence16[ends - 1] - evidence16[starts], -99.0)
+        strong = np.maximum(total64, total16) >= _MIN_EVIDENCE
+        covered = int((ends - starts)[strong].sum())
+    share = covered / max(len(raw), _REGION) if covered >= _MIN_BLOB else 0.0
+    return Statistic(share, len(raw)), Statistic(_minified(flags[raw]), len(raw))
+
+
+_NOT_HEX = np.ones(256, dtype=np.int64)
+_NOT_HEX[list(b"0123456789abcdefABCDEF")] = 0
+_WINDOW = 64
+
+
+def _minified(flags: np.ndarray) -> float:
+    """Share of 64-character windows with code signs and letters but almost no space."""
+    if len(flags) < _WINDOW:
+        return 0.0
+
+    def per_window(flag: int) -> np.ndarray:
+        sums = np.concatenate(([0], np.cumsum(flags == flag)))
+        return sums[_WINDOW:] - sums[:-_WINDOW]
+
+    dense = (per_window(1) >= 9) & (per_window(2) <= 5) & (per_window(4) >= 18)
+    return float(dense.sum()) / max(len(dense), _REGION - _WINDOW)
+
+
+def entropy_ceiling(tokens: int) -> float:
+    """The most bits a token that ``tokens`` tokens can have."""
+    return math.log2(tokens) if tokens > 0 else 0.0
