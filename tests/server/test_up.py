@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastweights.store.fsck import fsck
+from fastweights.store.locks import read_holder
 from fastweights.store.root import Store
 from fastweights.store.sessions import Sessions
 from tests.server.conftest import environment, wait_for
@@ -169,22 +170,22 @@ def test_a_sender_of_50_mb_reads_its_413(start, tiny_store, chunked):
 
 
 def test_sigterm_during_a_reply_commits_what_was_said(start, tiny_store):
+    save_random_model(tiny_store, "slow", dim=256, layers=6)
     server = start(tiny_store.root)
-    name = post(server.url + "/api/text/sessions", {"model": "tiny"})["session_id"]
+    name = post(server.url + "/api/text/sessions", {"model": "slow"})["session_id"]
+    chat = f"{server.url}/api/text/sessions/{name}/chat"
+    first = post(chat, {"message": "begin", "max_new_tokens": 1})
     turns: list[dict] = []
-
-    def talk():
-        body = {"message": "go on", "max_new_tokens": 4096, "temperature": 2.0}
-        while not turns or turns[-1]["stopped"] != "cancelled":
-            turns.append(post(f"{server.url}/api/text/sessions/{name}/chat", body))
-
-    thread = threading.Thread(target=talk)
+    body = {"message": "go on", "max_new_tokens": 4096, "temperature": 0}
+    thread = threading.Thread(target=lambda: turns.append(post(chat, body)))
     thread.start()
-    time.sleep(1.0)
+    wait_for(lambda: read_holder(Sessions(tiny_store).path(name, "session.lock")))
+    time.sleep(0.3)
     assert server.stop(signal.SIGTERM) == 0
     thread.join(30)
+    assert (turns[0]["turn"], turns[0]["stopped"]) == (2, "cancelled"), "answered, though cut short"
     log = Sessions(tiny_store).log(name)
-    assert [c.id for c in log[:-1]][::-1] == [t["commit"] for t in turns]
+    assert [c.id for c in log[:-1]] == [turns[0]["commit"], first["commit"]]
     assert fsck(tiny_store).findings == []
 
 
