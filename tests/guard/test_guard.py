@@ -29,9 +29,7 @@ def _canaries(it: GradientLearner) -> Canaries:
 
 
 def _gradients(canaries: Canaries, it: GradientLearner, weights: Weights) -> Weights:
-    grads = canaries.measure(it, weights, grad=True).grads
-    assert grads is not None
-    return grads
+    return canaries.measure(it, weights).grads
 
 
 def _begin(policy: Policy, rule: str = "sgd") -> tuple[GradientLearner, Guard, Session]:
@@ -43,11 +41,11 @@ def _begin(policy: Policy, rule: str = "sgd") -> tuple[GradientLearner, Guard, S
 def test_canaries_in_one_batch_equal_one_by_one() -> None:
     it = learner("sgd")
     weights = it.propose(it.init(), random_chunk()).after.weights
-    together = _canaries(it).measure(it, weights, grad=False).losses
+    together = _canaries(it).measure(it, weights).losses
     gradients = _gradients(_canaries(it), it, weights)
     for i, (name, row) in enumerate((("a", [1, 2, 3, 4, 5]), ("b", [5, 4, 3]))):
         alone = Canaries.prepare(it, (name,), token_rows([row], bos=0))
-        assert together[name] == pytest.approx(alone.measure(it, weights, grad=True).losses[name], rel=1e-5)
+        assert together[name] == pytest.approx(alone.measure(it, weights).losses[name], rel=1e-5)
         for key, gradient in _gradients(alone, it, weights).items():
             torch.testing.assert_close(gradients[key][i : i + 1], gradient, rtol=1e-4, atol=1e-6)
 
@@ -245,7 +243,7 @@ def test_drift_is_against_the_origin_and_bounded_however_small_the_steps() -> No
     assert any(o.event.decision == "rolled_back" for o in outcomes)
     assert all((o.event.drift or 0) <= budget for o in outcomes)
     for o in outcomes:
-        now = guard.canaries.measure(it, o.session.fast.weights, grad=False).losses  # type: ignore[union-attr]
+        now = guard.canaries.measure(it, o.session.fast.weights).losses  # type: ignore[union-attr]
         assert o.event.drift == pytest.approx(largest_rise(now, session.guard.origin), abs=1e-6)
 
 
@@ -268,6 +266,23 @@ def test_cusum_adds_up_small_rises_and_lets_harmless_writes_pass() -> None:
     kind = Chunk(*_canaries(it).chunk[:3])  # the canaries themselves: learning them lowers every canary
     one = Chunk(kind.tokens_BT[:1], kind.targets_BT[:1], kind.mask_BT[:1])
     assert guard.step(it, outcomes[-1].session, one).committed
+
+
+def test_alignment_has_the_sign_that_lowers_canaries() -> None:
+    """cos > 0 means that a small SGD step on the chunk lowers the mean canary loss, cos < 0 that it raises it."""
+    it, guard, session = _begin(LAX)
+    small = GradientLearner(it.model, SGD(lr=1e-3))
+    signs = set()
+    for seed in range(30):
+        event = guard.step(small, session, random_chunk(seed=seed)).event
+        assert event.grad_canary_cos is not None
+        change = sum(c.delta or 0 for c in event.canaries)
+        if abs(event.grad_canary_cos) > 0.02:
+            assert (change < 0) == (event.grad_canary_cos > 0)
+            signs.add(change < 0)
+        expected = event.grad_canary_cos * (event.grad_norm or 0) * (event.canary_grad_norm or 0)
+        assert event.grad_canary_dot == pytest.approx(expected, rel=1e-4, abs=1e-8)
+    assert signs == {True, False}
 
 
 def test_the_tail_is_the_end_of_what_was_read() -> None:

@@ -11,10 +11,10 @@ from fastweights.core.state import Chunk, FastState, Weights, expand
 
 
 class Measured(NamedTuple):
-    """Canary losses by name, nats per token, and their gradients stacked ``[n, ...]`` by weight where asked for."""
+    """Canary losses by name, nats per token, and their gradients stacked ``[n, ...]`` by weight."""
 
     losses: Mapping[str, float]
-    grads: Weights | None
+    grads: Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,9 @@ class Canaries:
         start = learner.init(len(names))
         return Canaries(tuple(names), learner.prepare(chunk, start.carry), start)
 
-    def measure(self, learner: Learner, weights: Weights, *, grad: bool) -> "Measured":
-        """Mean loss of each canary under one sequence's ``weights`` (B = 1), and with ``grad`` their gradients."""
-        state, grads = self._state(weights), None
-        if grad:
-            loss_n, grads = learner.score_and_grad(state, self.chunk)
-        else:
-            loss_n = learner.score(state, self.chunk)
+    def measure(self, learner: Learner, weights: Weights) -> "Measured":
+        """Mean loss of each canary under one sequence's ``weights`` (B = 1), and their gradients, in one pass."""
+        loss_n, grads = learner.score_and_grad(self._state(weights), self.chunk)
         return Measured(dict(zip(self.names, loss_n.tolist(), strict=True)), grads)
 
     def _state(self, weights: Weights) -> FastState:

@@ -52,6 +52,9 @@ class Event(BaseModel):
     canaries: list[CanaryFigures]
     canary_delta: float | None  # the largest rise
     canary_delta_z: float | None
+    canary_grad_norm: float | None  # of the mean canary gradient
+    grad_canary_cos: float | None  # positive: an SGD step on this chunk lowers the canary losses
+    grad_canary_dot: float | None
     drift: float | None  # the largest rise against the session's origin
     cusum: float  # one-sided cumulative sum of the committed canary rises, nats
     checks: list[CheckResult]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from fastweights.core.learner import Proposal
-from fastweights.core.state import Chunk
+from fastweights.core.state import Chunk, Weights
 from fastweights.guard.policy import Mode
 from fastweights.guard.state import GuardState
 
@@ -26,6 +26,7 @@ class Evidence:
     # from the candidate stage on: canary losses before the write and on the candidate
     before: Mapping[str, float] = field(default_factory=dict)
     after: Mapping[str, float] = field(default_factory=dict)
+    canary_grads: Weights | None = None  # stacked [n, ...] by weight, under the weights before
 
 
 @dataclass(frozen=True)

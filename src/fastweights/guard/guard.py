@@ -12,7 +12,7 @@ import torch
 
 from fastweights.core.learner import Learner, Proposal
 from fastweights.core.numerics import finite_or_none
-from fastweights.core.state import Chunk, FastState, Weights, is_finite, norm_B
+from fastweights.core.state import Chunk, FastState, Weights, dot_B, is_finite, norm_B
 from fastweights.guard.canaries import Canaries, Measured, largest_rise
 from fastweights.guard.checks import CanaryAudit, Cusum, DriftBudget, Finite, cusum_after
 from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
@@ -26,23 +26,33 @@ _TAIL_CHARACTERS = 512
 
 
 class Outcome(NamedTuple):
-    """What one chunk did: the session after it, its record, and whether the write was made."""
+    """What one chunk did: the session after it, its record, whether the write was made, and all that was looked at."""
 
     session: Session
     event: Event
     committed: bool
+    evidence: Evidence
 
 
 class Guard:
     """Judges every write of one session (B = 1) under a policy.
 
     ``canaries`` may be None where a learner has none (then audit, drift and SPFW have nothing to say); ``checks`` adds
-    checks of the learner's own kind, e.g. a text gate or a bound on a physical state.
+    checks of the learner's own kind, e.g. a text gate or a bound on a physical state. ``score_after`` off leaves out
+    each event's ``loss_after``, a forward pass over the chunk.
     """
 
-    def __init__(self, policy: Policy, canaries: Canaries | None = None, checks: Sequence[Check] = ()) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        canaries: Canaries | None = None,
+        checks: Sequence[Check] = (),
+        *,
+        score_after: bool = True,
+    ) -> None:
         self.policy = policy
         self.canaries = canaries
+        self.score_after = score_after
         self.checks: tuple[Check, ...] = (
             *checks,
             Finite("proposal"),
@@ -56,7 +66,7 @@ class Guard:
 
     def begin(self, learner: Learner, fast: FastState) -> Session:
         """A root session: the canary losses of ``fast`` become the origin that drift is measured from."""
-        losses = self._measure(learner, fast.weights).losses
+        losses = self._losses(learner, fast.weights)
         return Session(fast, GuardState(origin=losses, current=losses))
 
     def step(self, learner: Learner, session: Session, chunk: Chunk) -> Outcome:
@@ -70,20 +80,21 @@ class Guard:
         self._judge("input", evidence, verdicts)
 
         proposal = learner.propose(session.fast, chunk)
-        attempted_norm = float(norm_B(proposal.delta))
+        canaries = self._measure(learner, session.fast.weights)
         evidence = replace(
             evidence,
             proposal=proposal,
             loss=float(proposal.output.loss_B),
             grad_norm=None if proposal.grads is None else float(norm_B(proposal.grads)),
-            attempted_norm=attempted_norm,
+            attempted_norm=float(norm_B(proposal.delta)),
             before=before,
+            canary_grads=None if canaries is None else canaries.grads,
         )
         self._judge("proposal", evidence, verdicts)
         blocked = _refusals(verdicts)
 
-        proposal, projected_fraction = self._project(learner, proposal, attempted_norm)
-        after = self._measure(learner, proposal.after.weights).losses
+        proposal, projected_fraction = self._project(proposal, evidence)
+        after = self._losses(learner, proposal.after.weights)
         evidence = replace(evidence, proposal=proposal, after=after)
         self._judge("candidate", evidence, verdicts)
         refusals = _refusals(verdicts)
@@ -93,49 +104,56 @@ class Guard:
         guard = self._advance(session.guard, chunk, before, after, decision)
         event = self._event(session, evidence, verdicts, decision, refusals, guard).model_copy(
             update={
-                "loss_after": finite_or_none(float(learner.score(replace(fast, carry=session.fast.carry), chunk))),
+                "loss_after": self._loss_after(learner, session, fast, chunk),
                 "update_norm": float(norm_B(proposal.delta)) if decision == "committed" else 0.0,
                 "projected_fraction": projected_fraction,
                 "step": fast.step,
             }
         )
-        return Outcome(Session(fast, guard), event, decision == "committed")
+        return Outcome(Session(fast, guard), event, decision == "committed", evidence)
 
     # ------------------------------------------------------------------ measurements
 
-    def _measure(self, learner: Learner, weights: Weights) -> Measured:
-        """Canary losses (and gradients, where SPFW wants them) of these weights; the last two sets are remembered.
+    def _measure(self, learner: Learner, weights: Weights) -> Measured | None:
+        """Canary losses and gradients under these weights; the last two sets are remembered.
 
         Weights are values, so the same object has the same figures: what was measured on a candidate that is
         committed serves as the next chunk's "before".
         """
         if self.canaries is None:
-            return Measured({}, None)
+            return None
         for known, measured in self._seen:
             if known is weights:
                 return measured
-        measured = self.canaries.measure(learner, weights, grad=self.projector.mode != "off")
+        measured = self.canaries.measure(learner, weights)
         self._seen = (*self._seen[-1:], (weights, measured))
         return measured
+
+    def _losses(self, learner: Learner, weights: Weights) -> Mapping[str, float]:
+        measured = self._measure(learner, weights)
+        return {} if measured is None else measured.losses
 
     def _before(self, learner: Learner, session: Session) -> Mapping[str, float]:
         """The loss after one commit is the loss before the next; measured again only if the canaries have changed."""
         names = () if self.canaries is None else self.canaries.names
         if tuple(session.guard.current) == names:
             return session.guard.current
-        return self._measure(learner, session.fast.weights).losses
+        return self._losses(learner, session.fast.weights)
 
-    def _project(self, learner: Learner, proposal: Proposal, attempted_norm: float) -> tuple[Proposal, float | None]:
+    def _project(self, proposal: Proposal, evidence: Evidence) -> tuple[Proposal, float | None]:
         """SPFW: the projected proposal (where enforced) and the share of the update's norm that it takes away."""
-        if self.projector.mode == "off" or self.canaries is None or not is_finite(proposal.delta):
-            return proposal, None
-        grads = self._measure(learner, proposal.before.weights).grads
-        if grads is None or not is_finite(grads):
+        grads = evidence.canary_grads
+        if self.projector.mode == "off" or grads is None or not is_finite((proposal.delta, grads)):
             return proposal, None
         projected = self.projector(proposal, grads)
         removed = {name: d - projected.delta[name] for name, d in proposal.delta.items()}
-        fraction = float(norm_B(removed)) / attempted_norm if attempted_norm > 0 else 0.0
+        fraction = float(norm_B(removed)) / evidence.attempted_norm if evidence.attempted_norm else 0.0
         return (projected if self.projector.mode == "enforce" else proposal), fraction
+
+    def _loss_after(self, learner: Learner, session: Session, fast: FastState, chunk: Chunk) -> float | None:
+        if not self.score_after:
+            return None
+        return finite_or_none(float(learner.score(replace(fast, carry=session.fast.carry), chunk)))
 
     def _judge(self, stage: Stage, evidence: Evidence, verdicts: list[tuple[Check, Verdict]]) -> None:
         for check in self.checks:
@@ -204,6 +222,7 @@ class Guard:
             ],
             canary_delta=finite_or_none(largest_rise(after, before)),
             canary_delta_z=None if audit is None else audit.numbers.get("z"),
+            **_alignment(evidence),
             drift=finite_or_none(largest_rise(guard.current, guard.origin)),
             cusum=guard.cusum,
             checks=[
@@ -219,6 +238,22 @@ class Guard:
             ],
             step=session.fast.step,
         )
+
+
+def _alignment(evidence: Evidence) -> dict[str, float | None]:
+    """How the chunk's gradient lies to the mean canary gradient. Positive: descending on the chunk lowers the canaries.
+
+    (An SGD step writes ``-lr * g``; to first order the canaries change by ``-lr * <g, g_canary>``.)
+    """
+    names = ("canary_grad_norm", "grad_canary_cos", "grad_canary_dot")
+    grads = None if evidence.proposal is None else evidence.proposal.grads
+    if grads is None or evidence.canary_grads is None:
+        return dict.fromkeys(names)
+    mean = {name: g.mean(0, keepdim=True) for name, g in evidence.canary_grads.items()}
+    dot, norm = float(dot_B(grads, mean)), float(norm_B(mean))
+    length = norm * (evidence.grad_norm or 0.0)
+    values = (norm, dot / length if length > 0 else 0.0, dot)
+    return {name: finite_or_none(value) for name, value in zip(names, values, strict=True)}
 
 
 def _refusals(verdicts: Sequence[tuple[Check, Verdict]]) -> list[str]:
