@@ -6,7 +6,6 @@ chunk with the look-back before it, so that a small chunk is seen in its surroun
 """
 
 import functools
-import math
 import re
 import zlib
 from collections import Counter
@@ -23,6 +22,7 @@ MAX_SCANNED = 16_384
 
 _REGION = 256  # blob and minified shares are of at least so many characters
 _MIN_UNITS = 24
+_COMPARED_UNITS = 48
 _RULER = re.compile(r"([^\w\s])\1{5,159}(?!\1)|[ \t]{6,160}(?![ \t])|(?:\n[ \t]*){4,40}")
 _UNIT = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]|[^\W_]{1,16}|[^\w\s]")
 
@@ -111,7 +111,7 @@ def compression(window: str) -> Statistic | None:
 def cycle(window: str, fresh: int) -> Statistic | None:
     """The largest share, over all periods, of the latest words that equal the word one period earlier.
 
-    The latest words are the last ``fresh`` characters' (24 words at least). Punctuation weighs a quarter of a word. The
+    The latest words are the last ``fresh`` characters' (48 words at least, where there are so many). Punctuation weighs a quarter of a word. The
     size is the number of words compared.
     """
     found = [(hash(m.group()), m.start()) for m in _UNIT.finditer(window[-2 * LOOK_BACK - 1024 :])]
@@ -119,7 +119,7 @@ def cycle(window: str, fresh: int) -> Statistic | None:
         return None
     units = [unit for unit, _ in found]
     border = min(len(window), 2 * LOOK_BACK + 1024) - fresh
-    latest = min(256, max(_MIN_UNITS, sum(start >= border for _, start in found)))
+    latest = min(256, max(_COMPARED_UNITS, sum(start >= border for _, start in found)))
     return _cycle(np.array(units, dtype=np.int64), _weights(window, found), latest)
 
 
@@ -143,7 +143,7 @@ def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
     weight = weights[n - latest :]
     compared = known @ weight
     same = (earlier == recent) @ weight
-    floor = max(12 * 0.25, min(12.0, 0.5 * float(weight.sum())))
+    floor = max(6.0, min(24.0, 0.5 * float(weight.sum())))
     shares = np.where(known.sum(1) >= 12, same / np.maximum(compared, floor), 0.0)
     best = int(np.argmax(shares))
     return Statistic(float(shares[best]), latest)
@@ -154,7 +154,7 @@ def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
 _RUN = re.compile(r"[A-Za-z0-9]{4,}")
 _MIN_BLOB = 72
 _MIN_EVIDENCE = 7.0  # nats
-_CODE_SIGNS = "(){}[];=,&!?:<>"
+_CODE_SIGNS = "(){}[];=,&!:<>"  # no "?": what is not Latin-1 is read as one
 
 
 @functools.cache
@@ -193,9 +193,8 @@ def blobs(window: str, fresh: int) -> tuple[Statistic | None, Statistic | None]:
     if len(raw) < _MIN_BLOB:
         return None, None
     classes, base64_evidence, hex_evidence, flags = _class_tables()
-    text = raw.tobytes().decode("latin-1")
     covered = 0
-    spans = [found.span() for found in _RUN.finditer(text)]
+    spans = [found.span() for found in _RUN.finditer(window[-region:])]
     if spans:
         kinds = classes[raw]
         low, high = kinds[:-1], kinds[1:]
@@ -231,7 +230,3 @@ def _minified(flags: np.ndarray) -> float:
     dense = (per_window(1) >= 9) & (per_window(2) <= 5) & (per_window(4) >= 18)
     return float(dense.sum()) / max(len(dense), _REGION - _WINDOW)
 
-
-def entropy_ceiling(tokens: int) -> float:
-    """The most bits a token that ``tokens`` tokens can have."""
-    return math.log2(tokens) if tokens > 0 else 0.0
