@@ -41,4 +41,5 @@ def test_same_seed_same_tokens_and_logits_untouched(seed: int, temperature: floa
 
 def test_extreme_logits_do_not_break_it() -> None:
     assert Sampler(1e-3, 0.9, 0).draw(np.array([1e30, -1e30, 0], dtype=np.float32)) == 0
+    assert Sampler(1e-300, 1, 0).draw(LOGITS) == 0
     assert Sampler(10, 1e-9, 0).draw(np.zeros(5, dtype=np.float32)) in range(5)

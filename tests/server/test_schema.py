@@ -58,8 +58,6 @@ def test_every_operation(schema, method, path, monkeypatch):
         for body in (case.body, case.body.get("sampling") if isinstance(case.body, dict) else None):
             if isinstance(body, dict) and isinstance(body.get("max_new_tokens"), int):
                 body["max_new_tokens"] = min(body["max_new_tokens"], 8)  # long replies cost time and find nothing
-            if isinstance(body, dict) and isinstance(body.get("temperature"), float):
-                body["temperature"] = round(body["temperature"], 6)  # FIXME models/sampling.py overflows at 1e-300
         response = case.call(headers={"host": "localhost"})
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)

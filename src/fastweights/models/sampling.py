@@ -21,7 +21,8 @@ class Sampler:
         x_V[self.forbidden] = -np.inf
         if self.temperature == 0:
             return int(x_V.argmax())
-        p_V = np.exp((x_V - x_V.max()) / self.temperature)
+        with np.errstate(over="ignore"):  # a tiny temperature: differences become -inf
+            p_V = np.exp((x_V - x_V.max()) / self.temperature)
         p_V /= p_V.sum()
         if self.top_p < 1:
             order = np.argsort(-p_V, kind="stable")
