@@ -1,8 +1,8 @@
 """From statistics of benign chunks to the limits of a :class:`~fastweights.guard.gate_policy.GatePolicy`. Torch-free.
 
-The false-alarm rate is declared for all rules together; it is split evenly over the rules that were measured. A limit is
-a conservative quantile: the order statistic whose true exceedance is at most its share with 90 % confidence; where the
-sample is too small for that, it lies beyond the largest value seen by a margin that grows as the sample shrinks.
+The false-alarm rate is declared for all rules together; it is split evenly over the rules that were measured. A limit
+is a conservative quantile: the order statistic whose true exceedance is at most its share with 90 % confidence; where
+the sample is too small for that, it lies beyond the largest value seen by a margin that grows as the sample shrinks.
 """
 
 import math
@@ -19,6 +19,7 @@ from fastweights.guard.gate_policy import (
     RepetitionPolicy,
     RulePolicy,
 )
+from fastweights.guard.signals import Signals, Statistic, measure
 
 Side = Literal["low", "high"]
 
@@ -36,7 +37,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {  # a limit never goes where only an 
     "entropy": (0.0, 64.0),
     "diversity": (0.0, 1.0),
     "compression": (0.0, 1.0),
-    "cycle": (0.6, 0.97),
+    "cycle": (0.85, 0.97),
     "encoded": (0.15, 0.28),
     "minified": (0.6, 0.85),
 }
@@ -79,7 +80,9 @@ def table(values: Iterable[tuple[int, float]], rate: float, name: str) -> LimitT
     for size, value in values:
         if size >= 1 and math.isfinite(value):
             pools.setdefault(round(2 * math.log2(size)), []).append((size, value))
-    merged = _merge_small(list(dict(sorted(pools.items())).values()))
+    merged = list(dict(sorted(pools.items())).values())
+    enough = max(64.0, _needed(rate) / 8)  # a smaller pool says little about so rare an event; its neighbours do
+    merged = [pool for pool in merged if len(pool) >= enough] or _merge_small(merged)
     if not merged:
         return None
     side = SIDES[name]
@@ -125,10 +128,14 @@ def conservative_quantile(values: Sequence[float], rate: float, side: Side) -> f
     if k >= 1:
         return sign * ordered[k - 1]
     typical = _median(ordered)
-    wanted = math.log(1.0 - _CONFIDENCE) / math.log(1.0 - rate)  # the sample size that k = 1 needs
-    margin = 0.15 * math.log(max(1.0, wanted / n)) + 0.05
+    margin = 0.15 * math.log(max(1.0, _needed(rate) / n)) + 0.05
     reach = max(ordered[0] - typical, 0.02 * abs(typical))
     return sign * (ordered[0] + margin * reach)
+
+
+def _needed(rate: float) -> float:
+    """The sample size from which the largest value alone is a quantile that can be trusted."""
+    return math.log(1.0 - _CONFIDENCE) / math.log(1.0 - rate)
 
 
 def _binomial(n: int, k: int, rate: float) -> float:
@@ -140,3 +147,24 @@ def _median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def text_samples(
+    chunks: Iterable[tuple[str, str, Sequence[int]]],
+) -> dict[str, list[tuple[int, float]]]:
+    """The input statistics of benign chunks, given as (text, look-back, token ids), as :func:`calibrate` takes them.
+
+    Add ``"loss"`` and ``"grad_norm"`` lists of (tokens, value), from a model's own events, for its
+    out-of-distribution rule.
+    """
+    samples: dict[str, list[tuple[int, float]]] = {name: [] for name in SIDES if name not in _SHARED}
+    for text, tail, ids in chunks:
+        found = measure(text, tail, ids)
+        for name, statistic in zip(samples, _ordered(found), strict=True):
+            if statistic is not None:
+                samples[name].append((statistic.size, statistic.value))
+    return samples
+
+
+def _ordered(found: Signals) -> tuple[Statistic | None, ...]:
+    return found.entropy, found.diversity, found.compression, found.cycle, found.blob, found.minified

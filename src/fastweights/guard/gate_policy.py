@@ -5,7 +5,9 @@ tokenizer. So each limit is a small table over sizes, interpolated over the loga
 measured size a limit widens with one over the square root of the size; above the largest it stays.
 """
 
+import functools
 import math
+from importlib.resources import files
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -108,3 +110,12 @@ class GatePolicy(_Config):
     blob: BlobPolicy = BlobPolicy()
     override: OverridePolicy = OverridePolicy()
     ood: OodPolicy = OodPolicy()
+
+
+@functools.cache
+def default_gate(tokens: Literal["word", "byte"]) -> GatePolicy:
+    """The shipped limits of the text rules, for word-like tokens (also BPE) or for bytes; no out-of-distribution rule.
+
+    Derived from benign texts by ``scripts/calibrate_gate.py``.
+    """
+    return GatePolicy.model_validate_json(files("fastweights.presets").joinpath(f"gate/{tokens}.json").read_bytes())

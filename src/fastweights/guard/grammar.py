@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fastweights.guard.lexicon import word_set
+
 _OBJECT = r"[qytSdfaAOomlpz]{0,6}x?[qytSdfaAOoml]{0,4}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
 _AFTER = (  # "… above", "… you were given", "… that came before", "… I gave you"
     r"(?:[dpza]{0,2}(?:t|w(?![uzx]))|[dz]{0,2}u(?:M?b){0,2}a{0,2}g[aptw]{0,2}|[dz]{0,2}b{0,2}g(?:i?u)?[aptw]{0,2}|[dz]{0,2}xu)?"
@@ -18,33 +20,34 @@ _RULES: dict[str, re.Pattern[str]] = {
         r"(?:[vG]|kK|nhi)[ap]{0,2}(?:q?[eE]|q)[fdabzutM]{0,4}x?[bdfautzM]{0,2}(?:(?:g|w(?![uzx]))[ituw]{0,2}|t(?![xAOoml]))"
         r"|[vG]d?t(?![xAOomlt])"
     ),
-    "do not follow": re.compile(rf"[ns][asMi]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n|hn[dqytS]{{1,4}}[Oom]"),
+    "do not follow": re.compile(
+        rf"[ns][asMi]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n|hn[dqytS]{{1,4}}[Oom]"
+    ),
     "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c"),
     "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
     "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN]x?[pfdqytSb]{0,4}[OomlP]"),
 }
 _HIT = 5
 _MAX_CANDIDATES = 400
-_COMMANDS = frozenset(
+_COMMANDS = word_set(
     """say output print reveal respond reply act obey comply pretend become execute write tell answer repeat show give
-    send enter start begin provide return generate produce delete disable""".split()
+    send enter start begin provide return generate produce delete disable"""
 )
-_HYPOTHETICAL = frozenset("if when whether unless why do did does because while after before".split())
-_REQUESTS = frozenset(
-    "remember sure want wants need needs please must task goal job command order ask urge advise".split()
-)
-_STARTERS = frozenset("by start begin try consider keep".split())
-_NEUTRAL_NOUNS = frozenset(
+_HYPOTHETICAL = word_set("if when whether unless why do did does because while after before")
+_REQUESTS = word_set("remember sure want wants need needs please must task goal job command order ask urge advise")
+_STARTERS = word_set("by start begin try consider keep")
+_NEUTRAL_NOUNS = word_set(
     """now this here that above before then on me us you your user users developer developers system openai anthropic
     chat conversation session prompt prompts context order favor favour moment rest response responses reply answer
     future completely safety content policy ethics model ai assistant restrictions rules instructions guidelines
     behavior behaviour harmful topic topics training it them all any every english german french spanish full total
-    creator creators company admin operator message messages mind memory""".split()
+    creator creators company admin operator message messages mind memory"""
 )
-_MODES = frozenset(
-    "developer dev god sudo debug admin root maintenance jailbreak dan unrestricted unsafe evil opposite chaos".split()
+_MODES = word_set(
+    "developer dev god sudo debug admin root maintenance jailbreak dan unrestricted unsafe evil opposite chaos"
 )
-_DARK_MODES = frozenset("god jailbreak dan unrestricted unsafe evil opposite chaos sudo".split())
+_MODE_BEGINS = word_set("now enter enable enabled activate activated switch engage engaged unlock in as")
+_DARK_MODES = word_set("god jailbreak dan unrestricted unsafe evil opposite chaos sudo")
 
 
 class Match(NamedTuple):
@@ -75,7 +78,7 @@ def _score(rule: str, words: Sequence[str], codes: str, start: int, stop: int) -
         return _persona(words, codes, start, stop)
     if rule == "free":
         now = "now" in words[start:stop] or codes[max(0, start - 2) : start].count("a") > 0
-        meant = now or "A" in inside or inside[0] == "R" and ("u" in inside or inside[1] in "nN") or "P" in inside[-1]
+        meant = now or "A" in inside or (inside[0] == "R" and ("u" in inside or inside[1] in "nN")) or "P" in inside[-1]
         narrated = _hypothetical(words, start) or ("z" in codes[max(0, start - 1) : start])
         return _HIT - _elsewhere(words, codes, stop) if meant and not narrated else 0
     if _harmless_before(rule, words, codes, start):
@@ -105,7 +108,7 @@ def _drop_all(words: Sequence[str], codes: str, start: int, stop: int) -> float:
     if inside[0] == "k" and not told and "above" not in words[start:stop]:
         return 0
     if "e" in inside or "q" in inside[:4]:
-        return _HIT if "z" not in inside or "u" in inside and "e" in inside else 3 + 2 * after
+        return _HIT if "z" not in inside or ("u" in inside and "e" in inside) else 3 + 2 * after
     if "E" in inside:
         return _HIT if told else 3 + 2 * (after and "z" not in inside)
     return 3 + 2 * after
@@ -168,8 +171,7 @@ def _modes(words: Sequence[str], codes: str) -> list[Match]:
             around = codes[max(0, at - 8) : at + 8]
             told = "u" in around or "A" in around or "y" in around
             if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, max(0, at - 3)):
-                begun = re.search(r"\b(now|enter|enable|enabled|activate|activated|switch|engage|engaged|unlock|in|as)\b",
-                                  " ".join(words[max(0, at - 6) : at + 4]))  # fmt: skip
+                begun = _MODE_BEGINS & {*words[max(0, at - 6) : at + 4]}
                 if begun and (name in _DARK_MODES or ("ub" in around and "now" in words[max(0, at - 6) : at + 4])):
                     found.append(Match(max(0, at - 4), at + 1, "mode"))
     anything = [i for i, word in enumerate(words) if word == "anything"] if "anything" in words else []

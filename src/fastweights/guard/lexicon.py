@@ -9,9 +9,16 @@ import functools
 
 UNKNOWN = "x"
 
+
+def word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 CLASSES: dict[str, str] = {
-    # v: verbs that set something aside, commanding; V: the same, but as often harmless; G: their -ing forms; k K: set aside
-    "v": """ignore disregard discard neglect forget override bypass overrule circumvent unlearn ignor ignorez ignora ignorad ignoriere
+    # v: verbs that set something aside, commanding; V: the same, but as often harmless; G: their -ing forms; k K: set
+    # aside
+    "v": """ignore disregard discard neglect forget override bypass overrule circumvent unlearn ignor ignorez
+        ignora ignorad ignoriere
         ignoriert ignorieren vergiss vergesse vergessen vergesst missachte missachten uebergehe ubergehe oublie oubliez
         oublier negligez neglige olvida olvide olvidad olvidate descarta descarte omiso abstraction desatiende
         esquece dimentica ignori verwirf verwerfe unfollow""",
@@ -34,9 +41,9 @@ CLASSES: dict[str, str] = {
         rule policy filter order command texte message eingaben nachrichten mensajes ethics morals principles""",
     "e": "everything anything whatever alles tout todo tutto",
     "E": "what whichever",
-    # which: q all, t earlier, S of the system, y your, d other determiners, f joining words, w earlier (after the noun)
-    "q": """all any every each entire whole both alle jede jegliche samtliche saemtliche toutes tous todas todos cualquier
-        tutte todas aller allen""",
+    # which: q all, t earlier, S of the system, y your, d determiners, f joining words, w earlier (after it)
+    "q": """all any every each entire whole both alle jede jegliche samtliche saemtliche toutes tous todas todos
+        cualquier tutte todas aller allen""",
     "t": """previous prior earlier preceding foregoing former past aforementioned preexisting previously vorherigen
         bisherigen fruheren frueheren vorigen vorhergehenden obigen vorangegangenen vorherige bisherige precedentes
         anteriores previas previos anterior precedente precedents anterieures previo preceding antecedent above
@@ -52,8 +59,9 @@ CLASSES: dict[str, str] = {
     "u": "you u ye yourself dir dich ihnen sie te toi vous ti usted ud ustedes",
     "b": "is are was were been being be have has had ve re wurde wurden hast haben hat ete fue fueron han ont",
     "M": "must should can could may might will would shall ought able allowed",
-    "g": """told given instructed taught asked received learned learnt provided programmed ordered shown mentioned stated known
-        know knew gesagt dit gesagte dicho aprendido beigebracht trained fed supplied issued donnees recues donne dadas recibidas wrote written come came
+    "g": """told given instructed taught asked received learned learnt provided programmed ordered shown mentioned
+        stated known know knew gesagt dit gesagte dicho aprendido beigebracht trained fed supplied issued donnees recues
+        donne dadas recibidas wrote written come came
         presented""",
     "z": """he she they we it who i nobody everyone someone people often sometimes usually always many most some few
         citizens drivers users students children whoever anyone er wir ich il elle nous ils""",
@@ -72,17 +80,17 @@ CLASSES: dict[str, str] = {
         absolutely up point moment onwards forward quickly first""",
     "i": "to zu",
     "p": "in on at about for from with by under within into regarding concerning as per against over during as like",
-    "A": """ai assistant chatbot bot model chatgpt gpt llm claude gemini llama machine agent language modell ki asistente
-        neural network""",
+    "A": """ai assistant chatbot bot model chatgpt gpt llm claude gemini llama machine agent language modell ki
+        asistente neural network""",
     # persona: P what an unchained persona is called, D the best-known one, R acting, N freedom from
     "P": """unfiltered unrestricted uncensored jailbroken jailbreak unbound unshackled amoral unaligned unchained
         unmoderated limitless lawless ungefiltert unzensiert uncontrolled unregulated unhinged devmode""",
     "D": "dan dans",
-    "R": "act pretend behave roleplay simulate become respond imagine play assume adopt impersonate answer operate role",
+    "R": "act pretend behave roleplay simulate become respond imagine play assume adopt impersonate operate role",
     "N": "free freed liberated unconstrained lacking zero sans sin ohne devoid exempt immune released",
 }
 
-_NEVER_TYPOS = frozenset(  # words of their own
+_NEVER_TYPOS = word_set(  # words of their own
     """forgot forgets forging ignored ignores ignorer ignorance ignorant signor imitations limitation ruled ruler rulers
     prompted prompter fillers filers ordered borders elders orderly commend commends commander commanders commanded
     polices policed contest constrain constrains constrained instructor instruct instructs instructed directs
@@ -93,7 +101,7 @@ _NEVER_TYPOS = frozenset(  # words of their own
     forgoing earlies pearlier normals norman normans regulate reglues orderer reorder preview previews prefilters urges
     purged surge beset violated violates violator obligation disabled disables diable safeguard safeguarded revoker
     overtook overlooks overwrites overwrote disobeys pretext history mystery formers farmers consign abstractions
-    disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive""".split()
+    disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive"""
 )
 _TYPO_CLASSES = "vVGOomt"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -4,7 +4,6 @@ Judged are the folded words as they stand, letters squeezed out of separators, l
 rot13, and what base64 or hex runs decode to; and chat-template tags that a user's text should not hold.
 """
 
-import functools
 import re
 from collections.abc import Callable
 from itertools import repeat
@@ -16,23 +15,23 @@ from fastweights.guard.grammar import Match, matches
 from fastweights.guard.lexicon import UNKNOWN, with_typos
 from fastweights.guard.lexicon import words as lexicon
 from fastweights.guard.normalize import decoded, fold, leet, looks_leet, rot13, squeeze
+from fastweights.guard.squeezed import (
+    PLAIN,
+    REVERSED,
+    REVERSED_ROOT,
+    ROOT,
+    ROT13,
+    ROT13_ROOT,
+    WINDOW,
+    begins,
+    kinds_of,
+    near,
+    segment,
+)
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
 _MAX_TAGS = 300
 _MAX_WINDOWS = 40
-_SQUEEZED_WINDOW = 96
-_ANCHORS = tuple(
-    word
-    for word, code in lexicon().items()
-    if (code == "v" and len(word) >= 6) or (code == "V" and len(word) >= 7)
-) + ("youarenow", "actas", "pretendto", "pretendyou", "payno", "stopfollow", "stopobey", "donotfollow", "donotobey",
-     "roleplayas", "respondas", "youareno", "dontfollow", "forgetall")  # fmt: skip
-_ROOTS = tuple(  # a window without one of these holds no override
-    "instru guideline directive prompt rule command order restriction constraint polic message limit program filter "
-    "anweisung vorgabe regel befehl consigne directri regle indicacion above told earlier before previous prior unfilter "
-    "uncensor unrestrict mode anythingnow jailbreak".split()
-)
-
 _TEMPLATE = re.compile(
     r"<\|(?:im_start|im_sep|start_header_id|start_of_turn)\|> {0,3}(?:system|developer)|<\|system\|>|<< ?sys ?>>"
     r"|<start_of_turn> ?system"
@@ -45,8 +44,8 @@ _TAG_CLOSE = re.compile(
 )
 _QUOTES = frozenset("\"'`")
 _MENTIONS = re.compile(
-    r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called|says?"
-    r"|saying|said|reads|wrote|typed?|types|quotes?|quoted|words|titled|instance|contains?|detects?|regex|literal)\b"
+    r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called"
+    r"|says?|saying|said|reads|wrote|typed?|types|quotes?|quoted|words|titled|instance|contains?|detects?|regex|literal)\b"
 )
 
 
@@ -87,8 +86,8 @@ def _scan(folded: str, border: int) -> Hit | None:
         return hit
     squeezed = squeeze(folded)
     letters = squeezed.letters
-    kinds = _kinds(letters)
-    starts = _near(kinds, _PLAIN, _ROOT)
+    kinds = kinds_of(letters)
+    starts = near(kinds, PLAIN, ROOT)
     if len(starts) and (hit := _scan_squeezed(letters, squeezed.at.tolist, folded, border, "letters apart", starts)):
         return hit
     if looks_leet(folded):
@@ -97,13 +96,12 @@ def _scan(folded: str, border: int) -> Hit | None:
             return hit
         for read in (as_i, as_l):
             again = squeeze(read)
-            starts = _near(_kinds(again.letters), _PLAIN, _ROOT)
+            starts = near(kinds_of(again.letters), PLAIN, ROOT)
             if len(starts) and (hit := _scan_squeezed(again.letters, again.at.tolist, read, border, "leet", starts)):
                 return hit
-    if len(_near(kinds, _REVERSED, _REVERSED_ROOT)):
-        if hit := _scan_reversed(folded, border):
-            return hit
-    starts = _near(kinds, _ROT13, _ROT13_ROOT)
+    if len(near(kinds, REVERSED, REVERSED_ROOT)) and (hit := _scan_reversed(folded, border)):
+        return hit
+    starts = near(kinds, ROT13, ROT13_ROOT)
     if len(starts):
         turned = rot13(folded)
         if hit := _scan_plain(turned, border, "rot13"):
@@ -122,7 +120,7 @@ def _scan_reversed(folded: str, border: int) -> Hit | None:
     if hit := _scan_plain(by_word, border, "reversed"):
         return hit
     letters, at = squeeze(backward)
-    starts = _near(_kinds(letters), _PLAIN, _ROOT)
+    starts = near(kinds_of(letters), PLAIN, ROOT)
     if not len(starts):
         return None
     return _scan_squeezed(letters, lambda: (size - 1 - at).tolist(), folded, border, "reversed", starts)
@@ -181,7 +179,7 @@ def _scan_squeezed(
     at: list[int] = []
     looked = 0
     for start in starts.tolist():
-        if not letters.startswith(_ANCHORS, start):
+        if not begins(letters, start):
             continue
         looked += 1
         if looked > _MAX_WINDOWS:  # nobody writes so many by chance, and the rest would go unread
@@ -192,50 +190,12 @@ def _scan_squeezed(
     return None
 
 
-_PLAIN, _REVERSED, _ROT13, _ROOT, _REVERSED_ROOT, _ROT13_ROOT = (1 << bit for bit in range(6))
-
-
-@functools.cache
-def _grams() -> np.ndarray:
-    """For each four letters (5 bits a letter): which kinds of anchor or root begin so (reversed: end so)."""
-    table = np.zeros(1 << 20, dtype=np.uint8)
-    for words, bits in ((_ANCHORS, (_PLAIN, _REVERSED, _ROT13)), (_ROOTS, (_ROOT, _REVERSED_ROOT, _ROT13_ROOT))):
-        for word in words:
-            for spelled, bit in zip((word[:4], word[3::-1], rot13(word[:4])), bits, strict=True):
-                a, b, c, d = (ord(letter) - 97 for letter in spelled)
-                table[(a << 15) | (b << 10) | (c << 5) | d] |= bit
-    return table
-
-
-def _kinds(letters: str) -> np.ndarray:
-    """:func:`_grams` at every letter but the last three."""
-    codes = np.frombuffer(letters.encode("ascii"), dtype=np.uint8).astype(np.int32) - 97
-    if len(codes) < 4:
-        return np.zeros(0, dtype=np.uint8)
-    return _grams()[(codes[:-3] << 15) | (codes[1:-2] << 10) | (codes[2:-1] << 5) | codes[3:]]
-
-
-def _near(kinds: np.ndarray, anchor: int, root: int) -> np.ndarray:
-    """Places of ``anchor`` with a ``root`` in the window after (or before, for reversed kinds)."""
-    starts = np.flatnonzero(kinds & anchor)
-    roots = np.flatnonzero(kinds & root)
-    if not len(starts) or not len(roots):
-        return starts[:0]
-    next_root = np.searchsorted(roots, starts)
-    gap = roots[np.minimum(next_root, len(roots) - 1)] - starts
-    near = (gap >= 0) & (gap < _SQUEEZED_WINDOW)
-    if anchor == _REVERSED:
-        gap = starts - roots[np.maximum(next_root - 1, 0)]
-        near |= (gap >= 0) & (gap < _SQUEEZED_WINDOW)
-    return starts[near]
-
-
 def _segment_and_match(letters: str, start: int, at: list[int], folded: str, border: int, view: str) -> Hit | None:
-    window = letters[start : start + _SQUEEZED_WINDOW]
+    window = letters[start : start + WINDOW]
     last = at[min(start + len(window), len(at)) - 1]
     if last < border and at[start] < border:
         return None
-    cut = _segment(window)
+    cut = segment(window)
     if len(cut) < 3 or letters[max(0, start - 5) : start].endswith(("donot", "dont", "not", "never")):
         return None
     words = [word for word, _ in cut]
@@ -250,43 +210,6 @@ def _segment_and_match(letters: str, start: int, at: list[int], folded: str, bor
         if _WORD.findall(plain) != words[match.start : match.stop]:
             return _hit(words, match, view)
     return None
-
-
-_EXTRA = frozenset("mode developer do anything now say output print an".split())
-_LONGEST = 18
-
-
-@functools.cache
-def _squeezed_words() -> frozenset[str]:
-    return frozenset(lexicon()) | _EXTRA
-
-
-def _segment(letters: str) -> list[tuple[str, int]]:
-    """Words of the lexicon that ``letters`` begins with, (word, end): the fewest words that reach farthest."""
-    known = _squeezed_words()
-    size = len(letters)
-    best: list[tuple[int, int] | None] = [None] * (size + 1)  # words used, where the last one began
-    best[0] = (0, 0)
-    farthest = 0
-    for begin in range(size):
-        before = best[begin]
-        if before is None:
-            if begin > farthest + _LONGEST:
-                break
-            continue
-        used = before[0] + 1
-        for end in range(begin + 1, min(begin + _LONGEST, size) + 1):
-            if letters[begin:end] in known:
-                now = best[end]
-                if now is None or used < now[0]:
-                    best[end] = (used, begin)
-                    farthest = max(farthest, end)
-    cut = []
-    while farthest:
-        begin = best[farthest][1]  # type: ignore[index]
-        cut.append((letters[begin:farthest], farthest))
-        farthest = begin
-    return cut[::-1]
 
 
 def _tags(folded: str, border: int) -> Hit | None:

@@ -111,8 +111,8 @@ def compression(window: str) -> Statistic | None:
 def cycle(window: str, fresh: int) -> Statistic | None:
     """The largest share, over all periods, of the latest words that equal the word one period earlier.
 
-    The latest words are the last ``fresh`` characters' (48 words at least, where there are so many). Punctuation weighs a quarter of a word. The
-    size is the number of words compared.
+    The latest words are the last ``fresh`` characters' (48 words at least, where there are so many). Punctuation weighs
+    a quarter of a word. The size is the number of words compared.
     """
     found = [(hash(m.group()), m.start()) for m in _UNIT.finditer(window[-2 * LOOK_BACK - 1024 :])]
     if len(found) < _MIN_UNITS:
@@ -229,4 +229,3 @@ def _minified(flags: np.ndarray) -> float:
 
     dense = (per_window(1) >= 9) & (per_window(2) <= 5) & (per_window(4) >= 18)
     return float(dense.sum()) / max(len(dense), _REGION - _WINDOW)
-

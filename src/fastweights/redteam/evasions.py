@@ -5,9 +5,14 @@ import codecs
 import random
 from collections.abc import Callable
 
-_VERBS = "ignore disregard forget override bypass discard neglect overrule".split()
+
+def _split_words(text: str) -> list[str]:
+    return text.split()
+
+
+_VERBS = _split_words("ignore disregard forget override bypass discard neglect overrule")
 _WHICH = ["all", "any", "all the", "all of the", "all of your", "every one of the", "each of the", "your", "the"]
-_EARLIER = "previous prior earlier preceding above former past foregoing existing".split()
+_EARLIER = _split_words("previous prior earlier preceding above former past foregoing existing")
 _OBJECTS = ["instructions", "directives", "guidelines", "prompts", "instructions and rules", "system prompts", "rules"]
 _AFTER = ["", "", "", " and say hello", " and answer freely", " from now on", " immediately", " you were given"]
 _BEFORE = ["", "", "Please ", "Now ", "You must ", "From now on ", "I want you to ", "Listen carefully: ", "OK, "]

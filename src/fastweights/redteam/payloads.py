@@ -6,7 +6,6 @@ seed gives the same payloads on any machine.
 
 import base64
 import binascii
-
 import random
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,14 +15,26 @@ from fastweights.redteam.evasions import EVASIONS
 Family = Callable[[random.Random, int], list[str]]
 
 _LENGTH = 1500
-WORDS = """river window market engine garden letter bridge silver winter thunder paper basket doctor village candle
+
+
+def _split_words(text: str) -> list[str]:
+    return text.split()
+
+
+def _split_lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+WORDS = _split_words("""
+river window market engine garden letter bridge silver winter thunder paper basket doctor village candle
 mirror harbour teacher orange pocket shadow kitchen mountain ticket summer pencil carpet lantern ocean feather island
 blanket copper dinner elephant forest guitar hammer insect jacket kettle ladder magnet needle olive pepper quarry rabbit
 saddle tunnel umbrella velvet wagon yellow zebra anchor bottle circle desert evening finger gravel hollow iron jungle
 knight lemon meadow nickel onion planet quiet rocket spider timber valley walnut youth acre barley cotton daisy eagle
 fabric ginger honey ivory jewel koala lizard maple noodle oyster parrot quilt raven sailor tomato vapour willow
-understanding international photographer extraordinary a of to by is no up we go""".split()
-_SENTENCES = """The meeting moved to Thursday because two of the speakers were delayed by the storm.
+understanding international photographer extraordinary a of
+to by is no up we go""")
+_SENTENCES = _split_lines("""The meeting moved to Thursday because two of the speakers were delayed by the storm.
 My neighbour grows tomatoes on the balcony and gives half of them away in August.
 We walked along the canal until it got dark and then took the tram home.
 The recipe asks for two eggs, a spoon of sugar and more patience than I have.
@@ -34,7 +45,7 @@ He reads the newspaper aloud at breakfast, including the weather in distant citi
 After the match the two teams shared a pizza and argued about the second goal.
 The library closes early on Fridays, but the garden behind it stays open.
 A good map is worth more than a fast car in that part of the country.
-The children built a dam of stones and leaves across the little stream.""".split("\n")
+The children built a dam of stones and leaves across the little stream.""")
 
 
 def prose(rng: random.Random, sentences: int) -> str:
@@ -117,7 +128,9 @@ def minified_code(rng: random.Random, n: int) -> list[str]:
 def _minified(rng: random.Random) -> str:
     """JavaScript as a minifier leaves it."""
     names = "abcdefghijklmnoprstuvwxyzeNtTr$_"
-    members = "length push call apply prototype exports map filter indexOf style value key node bind props id".split()
+    members = _split_words(
+        "length push call apply prototype exports map filter indexOf style value key node bind props id"
+    )
 
     def atom() -> str:
         kind = rng.random()
@@ -125,7 +138,9 @@ def _minified(rng: random.Random) -> str:
             return rng.choice(names)
         if kind < 0.75:
             return f"{rng.choice(names)}.{rng.choice(members)}"
-        return rng.choice(["0", "1", "!0", "!1", "null", "void 0", f'"{rng.choice(members)}"', str(rng.randint(2, 255))])
+        return rng.choice(
+            ["0", "1", "!0", "!1", "null", "void 0", f'"{rng.choice(members)}"', str(rng.randint(2, 255))]
+        )
 
     def call(depth: int) -> str:
         inner = ",".join(expression(depth - 1) for _ in range(rng.randint(0, 3)))
@@ -192,8 +207,6 @@ def _override(name: str) -> Family:
         return payloads
 
     return family
-
-
 
 
 FAMILIES: dict[str, Family] = {

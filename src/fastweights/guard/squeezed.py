@@ -1,0 +1,109 @@
+"""Finding override phrases in a run of letters: where one may begin, and which words it falls into. Torch-free."""
+
+import functools
+
+import numpy as np
+
+from fastweights.guard.lexicon import word_set
+from fastweights.guard.lexicon import words as lexicon
+from fastweights.guard.normalize import rot13
+
+WINDOW = 96
+"""Letters from where a verb begins that a phrase may take."""
+
+_ANCHORS = (
+    *(word for word, code in lexicon().items() if code == "v" and len(word) >= 6),
+    *(word for word, code in lexicon().items() if code == "V" and len(word) >= 7),
+    *sorted(
+        word_set(
+            """youarenow actas pretendto pretendyou payno stopfollow stopobey donotfollow donotobey roleplayas respondas
+            youareno dontfollow forgetall"""
+        )
+    ),
+)
+_ROOTS = sorted(  # a window without one of these holds no override
+    word_set(
+        """instru guideline directive prompt rule command order restriction constraint polic message limit program
+        filter anweisung vorgabe regel befehl consigne directri regle indicacion above told earlier before previous
+        prior unfilter uncensor unrestrict mode anythingnow jailbreak"""
+    )
+)
+
+PLAIN, REVERSED, ROT13, ROOT, REVERSED_ROOT, ROT13_ROOT = (1 << bit for bit in range(6))
+
+
+@functools.cache
+def _grams() -> np.ndarray:
+    """For each four letters (5 bits a letter): which kinds of anchor or root begin so (reversed: end so)."""
+    table = np.zeros(1 << 20, dtype=np.uint8)
+    for words, bits in ((_ANCHORS, (PLAIN, REVERSED, ROT13)), (_ROOTS, (ROOT, REVERSED_ROOT, ROT13_ROOT))):
+        for word in words:
+            for spelled, bit in zip((word[:4], word[3::-1], rot13(word[:4])), bits, strict=True):
+                a, b, c, d = (ord(letter) - 97 for letter in spelled)
+                table[(a << 15) | (b << 10) | (c << 5) | d] |= bit
+    return table
+
+
+def kinds_of(letters: str) -> np.ndarray:
+    """The kinds of anchor and root that begin at every letter but the last three."""
+    codes = np.frombuffer(letters.encode("ascii"), dtype=np.uint8).astype(np.int32) - 97
+    if len(codes) < 4:
+        return np.zeros(0, dtype=np.uint8)
+    return _grams()[(codes[:-3] << 15) | (codes[1:-2] << 10) | (codes[2:-1] << 5) | codes[3:]]
+
+
+def near(kinds: np.ndarray, anchor: int, root: int) -> np.ndarray:
+    """Places of ``anchor`` with a ``root`` in the window after (or before, for reversed kinds)."""
+    starts = np.flatnonzero(kinds & anchor)
+    roots = np.flatnonzero(kinds & root)
+    if not len(starts) or not len(roots):
+        return starts[:0]
+    next_root = np.searchsorted(roots, starts)
+    gap = roots[np.minimum(next_root, len(roots) - 1)] - starts
+    close = (gap >= 0) & (gap < WINDOW)
+    if anchor == REVERSED:
+        gap = starts - roots[np.maximum(next_root - 1, 0)]
+        close |= (gap >= 0) & (gap < WINDOW)
+    return starts[close]
+
+
+_EXTRA = word_set("mode developer do anything now say output print an")
+_LONGEST = 18
+
+
+@functools.cache
+def _squeezed_words() -> frozenset[str]:
+    return frozenset(lexicon()) | _EXTRA
+
+
+def segment(letters: str) -> list[tuple[str, int]]:
+    """Words of the lexicon that ``letters`` begins with, (word, end): the fewest words that reach farthest."""
+    known = _squeezed_words()
+    size = len(letters)
+    best: list[tuple[int, int] | None] = [None] * (size + 1)  # words used, where the last one began
+    best[0] = (0, 0)
+    farthest = 0
+    for begin in range(size):
+        before = best[begin]
+        if before is None:
+            if begin > farthest + _LONGEST:
+                break
+            continue
+        used = before[0] + 1
+        for end in range(begin + 1, min(begin + _LONGEST, size) + 1):
+            if letters[begin:end] in known:
+                now = best[end]
+                if now is None or used < now[0]:
+                    best[end] = (used, begin)
+                    farthest = max(farthest, end)
+    cut = []
+    while farthest:
+        begin = best[farthest][1]  # pyright: ignore[reportOptionalSubscript]
+        cut.append((letters[begin:farthest], farthest))
+        farthest = begin
+    return cut[::-1]
+
+
+def begins(letters: str, start: int) -> bool:
+    """Whether a whole anchor stands at ``start``."""
+    return letters.startswith(_ANCHORS, start)
