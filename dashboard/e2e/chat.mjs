@@ -1,5 +1,5 @@
 // Chat: a streamed turn, a reload that keeps it, stop, comparison, a strict guard, fork, reset, log.
-import { axe, check, same, shot, until } from "./harness.mjs";
+import { axe, check, same, shot } from "./harness.mjs";
 
 const PASSAGE =
   "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, it was " +
@@ -32,15 +32,18 @@ export async function chatFirstTurn(page) {
   await page.waitForURL(/\/chat\/[a-z0-9_-]+$/);
   await page.getByText("Nothing read yet").waitFor();
   await shot(page, "chat-empty");
-  await longest(page, 200);
+  await longest(page, 600);
+  await page.evaluate(() => {
+    window.replySizes = [];
+    new MutationObserver(() => {
+      const size = document.querySelector('[data-live="replying"] [data-reply="adapted"]')?.textContent.length;
+      if (size && size !== window.replySizes.at(-1)) window.replySizes.push(size);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
   await say(page, PASSAGE);
-  const live = page.locator("[data-live]");
-  const sizes = new Set();
-  await until(async () => {
-    if (await live.count()) sizes.add((await live.locator('[data-reply="adapted"]').textContent({ timeout: 500 }).catch(() => "")).length);
-    return (await turn(page, 1).count()) > 0;
-  }, "the first turn");
-  check(sizes.size >= 2, `the reply grew while it was drawn (${[...sizes]})`);
+  await turn(page, 1).waitFor({ timeout: 30_000 });
+  const sizes = await page.evaluate(() => window.replySizes);
+  check(sizes.length >= 2, `the reply grew while it was drawn (${sizes})`);
   const card = turn(page, 1);
   check((await card.locator('[data-reply="adapted"]').textContent()).length > 20, "a reply");
   check(/\d\.\d{3} → \d\.\d{3}/.test(await card.textContent()), "loss before and after learning");
@@ -59,22 +62,23 @@ export async function chatReload(page) {
 }
 
 export async function chatCompare(page) {
+  await longest(page, 120);
   await page.getByRole("switch", { name: "Compare with frozen" }).focus();
   await page.keyboard.press("Space");
   await say(page, PASSAGE);
   await turn(page, 2).locator('[data-reply="frozen"]').waitFor();
   await turn(page, 2).locator('[data-reply="adapted"]').waitFor();
   await shot(page, "chat-compare");
-  await page.getByRole("switch", { name: "Compare with frozen" }).focus();
-  await page.keyboard.press("Space");
 }
 
 export async function chatStop(page) {
-  await longest(page, 4096);
+  await longest(page, 4096); // both replies: long enough to be stopped on a busy machine
   await say(page, "And then");
-  await page.locator('[data-live="replying"]').waitFor();
+  await page.locator("[data-live]").waitFor();
   await page.keyboard.press("Escape");
   await turn(page, 3).getByText("stopped by you").waitFor();
+  await page.getByRole("switch", { name: "Compare with frozen" }).focus();
+  await page.keyboard.press("Space");
   await longest(page, 60);
 }
 

@@ -426,7 +426,7 @@ export interface components {
             /**
              * Max Delta
              * @description most that a canary may rise in one chunk (nats)
-             * @default 0.25
+             * @default 0.1
              */
             max_delta: number;
             /**
@@ -450,7 +450,7 @@ export interface components {
             /**
              * Spread Floor
              * @description least spread (nats): a MAD of 0 must not fire
-             * @default 0.005
+             * @default 0.01
              */
             spread_floor: number;
         };
@@ -619,6 +619,30 @@ export interface components {
             hint: string;
         };
         /**
+         * CusumPolicy
+         * @description A sequential test (Page, 1954) on the canary rises: many small harmful writes, each below the audit's bar.
+         */
+        CusumPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            /**
+             * Slack
+             * @description rise a chunk that is let pass without counting (nats)
+             * @default 0.005
+             */
+            slack: number;
+            /**
+             * Limit
+             * @description most that the sum of what exceeds the slack may reach (nats)
+             * @default 0.3
+             */
+            limit: number;
+        };
+        /**
          * DriftPolicy
          * @description Cumulative rise of the canary losses against the root session's initial state, in nats per token.
          */
@@ -632,7 +656,7 @@ export interface components {
             /**
              * Budget
              * @description most that a canary may stand above its initial loss (nats)
-             * @default 1
+             * @default 0.5
              */
             budget: number;
         };
@@ -674,8 +698,16 @@ export interface components {
             canary_delta: number | null;
             /** Canary Delta Z */
             canary_delta_z: number | null;
+            /** Canary Grad Norm */
+            canary_grad_norm: number | null;
+            /** Grad Canary Cos */
+            grad_canary_cos: number | null;
+            /** Grad Canary Dot */
+            grad_canary_dot: number | null;
             /** Drift */
             drift: number | null;
+            /** Cusum */
+            cusum: number;
             /** Checks */
             checks: components["schemas"]["CheckResult"][];
             /** Step */
@@ -837,6 +869,12 @@ export interface components {
              */
             momentum: number;
             /**
+             * Clip
+             * @description longest gradient that sgd takes whole (L2)
+             * @default 1
+             */
+            clip: number;
+            /**
              * Inner Steps
              * @description rule steps a chunk; one proposal, one guard decision
              * @default 1
@@ -851,19 +889,24 @@ export interface components {
              * @default {
              *       "name": "default",
              *       "audit": {
-             *         "max_delta": 0.25,
+             *         "max_delta": 0.1,
              *         "max_z": 8,
              *         "min_history": 8,
              *         "mode": "enforce",
-             *         "spread_floor": 0.005,
+             *         "spread_floor": 0.01,
              *         "window": 64
              *       },
              *       "drift": {
-             *         "budget": 1,
+             *         "budget": 0.5,
              *         "mode": "enforce"
              *       },
+             *       "cusum": {
+             *         "limit": 0.3,
+             *         "mode": "enforce",
+             *         "slack": 0.005
+             *       },
              *       "spfw": {
-             *         "mode": "off"
+             *         "mode": "enforce"
              *       }
              *     }
              */
@@ -892,24 +935,32 @@ export interface components {
             /**
              * @default {
              *       "mode": "enforce",
-             *       "max_delta": 0.25,
+             *       "max_delta": 0.1,
              *       "max_z": 8,
              *       "min_history": 8,
              *       "window": 64,
-             *       "spread_floor": 0.005
+             *       "spread_floor": 0.01
              *     }
              */
             audit: components["schemas"]["AuditPolicy"];
             /**
              * @default {
              *       "mode": "enforce",
-             *       "budget": 1
+             *       "budget": 0.5
              *     }
              */
             drift: components["schemas"]["DriftPolicy"];
             /**
              * @default {
-             *       "mode": "off"
+             *       "mode": "enforce",
+             *       "slack": 0.005,
+             *       "limit": 0.3
+             *     }
+             */
+            cusum: components["schemas"]["CusumPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce"
              *     }
              */
             spfw: components["schemas"]["SpfwPolicy"];
@@ -1080,6 +1131,12 @@ export interface components {
              */
             momentum: number;
             /**
+             * Clip
+             * @description longest gradient that sgd takes whole (L2)
+             * @default 1
+             */
+            clip: number;
+            /**
              * Inner Steps
              * @description rule steps a chunk; one proposal, one guard decision
              * @default 1
@@ -1094,19 +1151,24 @@ export interface components {
              * @default {
              *       "name": "default",
              *       "audit": {
-             *         "max_delta": 0.25,
+             *         "max_delta": 0.1,
              *         "max_z": 8,
              *         "min_history": 8,
              *         "mode": "enforce",
-             *         "spread_floor": 0.005,
+             *         "spread_floor": 0.01,
              *         "window": 64
              *       },
              *       "drift": {
-             *         "budget": 1,
+             *         "budget": 0.5,
              *         "mode": "enforce"
              *       },
+             *       "cusum": {
+             *         "limit": 0.3,
+             *         "mode": "enforce",
+             *         "slack": 0.005
+             *       },
              *       "spfw": {
-             *         "mode": "off"
+             *         "mode": "enforce"
              *       }
              *     }
              */
@@ -1119,7 +1181,7 @@ export interface components {
         SpfwPolicy: {
             /**
              * Mode
-             * @default off
+             * @default enforce
              * @enum {string}
              */
             mode: "off" | "observe" | "enforce";

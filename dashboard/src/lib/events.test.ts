@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ChunkEvent } from "../api/types";
 import { budgetShare, spanned, summarize } from "./events";
 
-const event = (changes: Partial<ChunkEvent>): ChunkEvent => ({
+const plain: Partial<ChunkEvent> = {
   chunk_index: 0,
   token_start: 0,
   token_end: 64,
@@ -21,8 +21,8 @@ const event = (changes: Partial<ChunkEvent>): ChunkEvent => ({
   drift: null,
   checks: [],
   step: 1,
-  ...changes,
-});
+};
+const event = (changes: Partial<ChunkEvent>) => ({ ...plain, ...changes }) as ChunkEvent;
 
 describe("summarize", () => {
   it("weights losses by tokens", () => {

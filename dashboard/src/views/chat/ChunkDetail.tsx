@@ -8,6 +8,9 @@ export function ChunkDetail({ event }: { event: ChunkEvent }) {
     <div className={classes.inner}>
       <p>
         Tokens {event.token_start} to {event.token_end}, {plural(event.step, "write")} committed so far.
+        {event.grad_canary_cos !== null &&
+          ` Cosine of its gradient to the canaries': ${signed(event.grad_canary_cos, 2)} (below zero: learning it raises their loss).`}{" "}
+        Sum of small canary rises (CUSUM): {fixed(event.cusum)} nats.
         {event.reasons.length > 0 && ` Reasons: ${event.reasons.join("; ")}.`}
       </p>
       {event.canaries.length > 0 && (

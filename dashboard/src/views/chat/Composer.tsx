@@ -15,12 +15,11 @@ interface Props {
   id: string;
   live: Live | null;
   failure: Failure | null;
-  disabled: boolean;
   message: string;
   setMessage: Dispatch<SetStateAction<string>>;
 }
 
-export function Composer({ id, live, failure, disabled, message, setMessage }: Props) {
+export function Composer({ id, live, failure, message, setMessage }: Props) {
   const [learn, setLearn] = useLocalStorage({ key: "fastweights-learn", defaultValue: true });
   const [compare, setCompare] = useLocalStorage({ key: "fastweights-compare", defaultValue: false });
   const [kept, setKept] = useLocalStorage<SamplingChoice>({ key: "fastweights-sampling", defaultValue: {} });
@@ -34,7 +33,7 @@ export function Composer({ id, live, failure, disabled, message, setMessage }: P
   useEffect(() => input.current?.focus({ preventScroll: true }), []);
 
   const submit = () => {
-    if (live || disabled || message.trim() === "") return;
+    if (live || message.trim() === "") return;
     void send(id, { message, ...choice, seed: choice.seed ?? seedFrom(Math.random()), frozen: !learn, compare: learn && compare });
     setMessage("");
   };
@@ -84,7 +83,7 @@ export function Composer({ id, live, failure, disabled, message, setMessage }: P
             </Tooltip>
           ) : (
             <Tooltip label="Send (Enter)">
-              <ActionIcon variant="filled" color="petrol" size={34} type="submit" aria-label="Send" disabled={disabled || message.trim() === ""}>
+              <ActionIcon variant="filled" color="petrol" size={34} type="submit" aria-label="Send" disabled={message.trim() === ""}>
                 <Send />
               </ActionIcon>
             </Tooltip>

@@ -3,7 +3,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { api, take } from "../../api/client";
-import { models, openapi, queryClient, sessions } from "../../api/queries";
+import { models, openapi, queryClient, session, sessions } from "../../api/queries";
 import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
 import { atPath, field } from "../../lib/schema";
@@ -31,6 +31,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
     mutationFn: () =>
       take(api.POST("/api/text/sessions", { body: { ...options, model: info?.model_id ?? null } as unknown as NewSessionBody })),
     onSuccess: (made) => {
+      queryClient.setQueryData(session(made.session_id).queryKey, { ...made, turns: [] });
       void queryClient.invalidateQueries({ queryKey: sessions.queryKey });
       navigate(`/chat/${made.session_id}`);
     },
@@ -104,6 +105,8 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
                 {input("policy.drift.mode", "Drift budget")}
                 {input("policy.drift.budget", "Budget (nats)", value("policy.drift.mode") === "off")}
                 {input("policy.spfw.mode", "Projection (SPFW)")}
+                {input("policy.cusum.mode", "Slow rise (CUSUM)")}
+                {input("policy.cusum.limit", "Largest sum (nats)", value("policy.cusum.mode") === "off")}
               </fieldset>
             </details>
             <Problem error={create.error} />
@@ -124,6 +127,7 @@ function describe(value: (path: string) => unknown): string {
   const guard = [
     `audit ${String(value("policy.audit.mode"))}`,
     `drift ${String(value("policy.drift.mode"))}`,
+    `CUSUM ${String(value("policy.cusum.mode"))}`,
     `SPFW ${String(value("policy.spfw.mode"))}`,
   ];
   const learning = [

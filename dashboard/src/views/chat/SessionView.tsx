@@ -95,7 +95,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
           {failure && <Problem error={failure.error} />}
         </div>
       </div>
-      {(data || !error) && <Composer id={id} live={live} failure={failure} disabled={!data} message={message} setMessage={setMessage} />}
+      {(data || !error) && <Composer id={id} live={live} failure={failure} message={message} setMessage={setMessage} />}
     </div>
   );
 }

@@ -66,7 +66,6 @@ export async function send(id: string, body: ChatBody): Promise<void> {
   if (isAnswering(id)) return;
   const controller = new AbortController();
   controllers.set(id, controller);
-  const known = queryClient.getQueryData(session(id).queryKey)?.n_turns ?? 0;
   let draft: Live = { body, phase: "reading", events: [], reply: "", frozenReply: "" };
   let frame = 0;
   const publish = () => {
@@ -78,6 +77,8 @@ export async function send(id: string, body: ChatBody): Promise<void> {
     frame ||= requestAnimationFrame(publish);
   };
   put(id, { live: draft, failure: null });
+  const before = await queryClient.ensureQueryData(session(id)).catch(() => undefined);
+  const known = before?.n_turns ?? 0;
   try {
     let finished = false;
     for await (const message of stream(`/api/text/sessions/${encodeURIComponent(id)}/chat/stream`, { body, signal: controller.signal })) {

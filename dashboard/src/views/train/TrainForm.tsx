@@ -62,6 +62,7 @@ export function TrainForm({ onStarted }: { onStarted: (job: TrainJob) => void })
         label="Preset"
         data={presetList.data?.map((entry) => entry.name) ?? []}
         value={chosenPreset}
+        disabled={presetList.isPending}
         onChange={setPreset}
         description={presetInfo?.description}
         inputWrapperOrder={["label", "input", "description", "error"]}
@@ -70,6 +71,7 @@ export function TrainForm({ onStarted }: { onStarted: (job: TrainJob) => void })
         label="Corpus"
         data={corpusList.data?.map((entry) => entry.name) ?? []}
         value={chosenCorpus}
+        disabled={corpusList.isPending}
         onChange={setCorpus}
         filter={({ options }) => options}
         description={missing ? undefined : corpusInfo ? sizeOf(corpusInfo) : "A folder or file on the server's machine."}
