@@ -4,6 +4,7 @@ input checks -> proposal -> proposal checks -> projection -> candidate checks ->
 A refusal sets the decision; it never skips a measurement.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import torch
 
 from fastweights.core.learner import Learner, Proposal
 from fastweights.core.numerics import finite_or_none
-from fastweights.core.state import Chunk, FastState, Weights, dot_B, is_finite, norm_B
+from fastweights.core.state import Chunk, FastState, Weights, dot_B, is_finite, norm_B, subtract
 from fastweights.guard.canaries import Canaries, Measured, largest_rise
 from fastweights.guard.checks import CanaryAudit, Cusum, DriftBudget, Finite, cusum_after
 from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
@@ -143,11 +144,13 @@ class Guard:
     def _project(self, proposal: Proposal, evidence: Evidence) -> tuple[Proposal, float | None]:
         """SPFW: the projected proposal (where enforced) and the share of the update's norm that it takes away."""
         grads = evidence.canary_grads
-        if self.projector.mode == "off" or grads is None or not is_finite((proposal.delta, grads)):
+        length = evidence.attempted_norm or 0.0
+        if self.projector.mode == "off" or grads is None or not math.isfinite(length):
             return proposal, None
         projected = self.projector(proposal, grads)
-        removed = {name: d - projected.delta[name] for name, d in proposal.delta.items()}
-        fraction = float(norm_B(removed)) / evidence.attempted_norm if evidence.attempted_norm else 0.0
+        if projected is proposal:
+            return proposal, 0.0
+        fraction = float(norm_B(subtract(proposal.delta, projected.delta))) / length
         return (projected if self.projector.mode == "enforce" else proposal), fraction
 
     def _loss_after(self, learner: Learner, session: Session, fast: FastState, chunk: Chunk) -> float | None:

@@ -55,24 +55,38 @@ def nonnegative_least_squares(gram_nn: Tensor, target_n: Tensor) -> Tensor:
 def project(delta: Delta, canary_grads: Weights) -> Delta:
     """The nearest delta (B = 1) with a non-positive inner product with every canary gradient ``[n, ...]``.
 
-    Computed in fp64 and returned in the delta's dtype; a delta that already satisfies all is returned as it is (the
-    same object). If rounding leaves a canary's product positive by more than 1e-6 of the norms, the zero delta is
-    returned: always allowed, never harmful.
+    In the delta's dtype, the multipliers in fp64, polished twice; a delta that already satisfies all is returned as it
+    is (the same object). If rounding leaves a product above 1e-6 of the norms, the zero delta is returned: always
+    allowed, never harmful. Gradients that are not finite leave the delta alone (the finite check sees their loss).
     """
     names = list(delta)
-    d_P = torch.cat([delta[name].flatten() for name in names]).double()
-    g_nP = torch.cat([canary_grads[name].flatten(1) for name in names], dim=1).double()
-    norm_n = g_nP.norm(dim=1)
-    g_nP = g_nP[norm_n > 0] / norm_n[norm_n > 0, None]
-    products_n = g_nP @ d_P
-    if not bool((products_n > 0).any()):
+    d_P = _flat([delta[name][0] for name in names])
+    g_nP = _flat([canary_grads[name] for name in names], keep=1)
+    gram_nn = (g_nP @ g_nP.T).double()
+    norm_n = gram_nn.diagonal().sqrt()
+    products_n = (g_nP @ d_P).double()
+    if not bool((products_n > 0).any() & gram_nn.isfinite().all() & products_n.isfinite().all()):
         return delta
-    multipliers_n = nonnegative_least_squares(g_nP @ g_nP.T, products_n)
-    d_P = d_P - multipliers_n @ g_nP
-    if bool((g_nP @ d_P > 1e-6 * products_n.abs().max()).any()):
+    keep = norm_n > 0
+    gram_nn = gram_nn[keep][:, keep] / (norm_n[keep, None] * norm_n[keep])
+    bound_n = 1e-6 * norm_n * d_P.norm()
+    for _ in range(3):
+        multipliers_n = torch.zeros_like(norm_n)
+        multipliers_n[keep] = nonnegative_least_squares(gram_nn, products_n[keep] / norm_n[keep]) / norm_n[keep]
+        d_P = d_P - multipliers_n.to(d_P.dtype) @ g_nP
+        products_n = (g_nP @ d_P).double()
+        if not bool((products_n > 0.1 * bound_n).any()):
+            break
+    if bool((products_n > bound_n).any()):
         d_P = torch.zeros_like(d_P)
     split = d_P.split([delta[name].numel() for name in names])
-    return {name: part.view(delta[name].shape).to(delta[name].dtype) for name, part in zip(names, split, strict=True)}
+    return {name: part.view(delta[name].shape) for name, part in zip(names, split, strict=True)}
+
+
+def _flat(tensors: list[Tensor], keep: int = 0) -> Tensor:
+    """One tensor with all but the first ``keep`` dimensions in a row; a view where there is one tensor only."""
+    parts = [t.reshape(*t.shape[:keep], -1) for t in tensors]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 class SPFW:
