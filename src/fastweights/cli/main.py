@@ -20,6 +20,7 @@ VERBS = {
     "generate": "Sample text from a model.",
     "chat": "Talk to a session; its fast weights learn as it reads.",
     "session": "Sessions: ls, new, show, log, fork, reset.",
+    "monitor": "Read any text through the guard and show every write.",
     "eval": "Measure a model: bits per byte of any text.",
     "bench": "Measure speed; each bench checks that its fast path is right first.",
     "doctor": "What is installed and works.",

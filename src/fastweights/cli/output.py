@@ -91,7 +91,8 @@ class Exit(Exception):
         self.code = code
 
 
-VERBATIM = ("--message", "--prompt")  # options whose value is a text of the user's, which may look like an option
+VERBATIM = ("--message", "--prompt", "--text", "--canary-text")
+"""Options whose value is a text of the user's, which may look like an option."""
 
 
 class UsageError(FastweightsError):
@@ -103,7 +104,7 @@ class UsageError(FastweightsError):
 def split_globals(tokens: Sequence[str]) -> tuple[Output, list[str]]:
     """The global options, and the rest of the line with ``--snake_case`` flags written as ``--kebab-case``.
 
-    Everything after a bare ``--`` is left alone, and so is the text that follows ``--message`` or ``--prompt``.
+    Everything after a bare ``--`` is left alone, and so is the text that follows an option of :data:`VERBATIM`.
     """
     root: str | None = None
     flags = {"json": False, "quiet": False, "debug": False}
@@ -122,8 +123,8 @@ def split_globals(tokens: Sequence[str]) -> tuple[Output, list[str]]:
             if equals:
                 raise UsageError(f"{name} takes no value, not '{value}'")
             flags[name[2:]] = True
-        elif token in VERBATIM:
-            rest += [token, *itertools.islice(line, 1)]
+        elif (kebab := token.replace("_", "-")) in VERBATIM:
+            rest += [kebab, *itertools.islice(line, 1)]
         elif name.startswith("--"):
             rest.append(name.replace("_", "-") + equals + value)
         else:

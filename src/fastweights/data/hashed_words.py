@@ -13,6 +13,7 @@ from functools import lru_cache
 VOCAB = 8192
 MASK = 8191
 MAX_WORD = 32
+_LONGEST_GAP = 4096  # characters of white space between two tokens that are kept
 _TOKEN = re.compile(r"\w{1,32}|[^\w\s]")
 
 
@@ -31,7 +32,8 @@ def words(text: str) -> list[str]:
 def stream_words(pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
     """``(token, source)`` over a stream in pieces of any size; ``source`` is the token with the white space before it.
 
-    The same tokens as :func:`words` of the whole, wherever the pieces are cut; memory for one piece.
+    The same tokens as :func:`words` of the whole, wherever the pieces are cut; memory for one piece (of white space
+    without end only the last part is kept).
     """
     rest = ""
     for piece in pieces:
@@ -41,7 +43,7 @@ def stream_words(pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
                 break  # it may go on in the next piece
             yield match.group(), text[before : match.end()]
             before = match.end()
-        rest = text[before:]
+        rest = text[before:][-_LONGEST_GAP:]
     last = 0
     for match in _TOKEN.finditer(rest):
         yield match.group(), rest[last : match.end()]

@@ -1,0 +1,200 @@
+"""From a monitor's options to what reads and judges: model, learner, guard with its canaries, and the text's chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastweights.data.canaries import CANARY_TEXTS
+from fastweights.errors import FastweightsError
+from fastweights.guard.gate_policy import GatePolicy
+from fastweights.services.generate import ModelPool
+from fastweights.services.records import MonitorOptions
+
+if TYPE_CHECKING:
+    from fastweights.core.learner import GradientLearner, Proposal
+    from fastweights.core.state import Chunk, FastState, Weights
+    from fastweights.data.text_chunks import TextChunk
+    from fastweights.guard.guard import Guard
+    from fastweights.models.adapted_lm import AdaptedLM
+
+TOY = "toy"
+_TOY_CANARY_TOKENS = 14  # each token costs two passes of the head over 8,192 words
+_CANARY_TOKENS = 96
+_MASK_RATE = 0.15
+_MASK_EVERY = 3  # of a canary: few tokens need more masks than a chunk for a steady loss
+
+
+@dataclass(frozen=True, eq=False)
+class MonitorParts:
+    """Built from options alone; holds no stream's state. ``cut`` makes chunks with their text of a text's pieces."""
+
+    model: AdaptedLM
+    learner: Any  # a Learner
+    guard: Guard
+    cut: Callable[[Iterable[str]], Iterator[TextChunk]]
+    decode: Callable[[TextChunk, int], str]  # one token of a chunk, as text
+    objective: str
+    seed: int
+
+    def chunks(self, pieces: Iterable[str]) -> Iterator[tuple[TextChunk, Chunk]]:
+        """The text's chunks (B = 1): for next-token prediction, or with masks."""
+        import torch
+
+        from fastweights.core.state import Chunk
+
+        generator = torch.Generator().manual_seed(self.seed % 2**63)
+        last = self.model.bos
+        for part in self.cut(pieces):
+            targets_BT = torch.tensor([part.ids])
+            if self.objective == "mlm":
+                mask_BT = mask_some(targets_BT.shape[1], generator)[None]
+                chunk = Chunk(targets_BT.masked_fill(mask_BT, self.model.bos), targets_BT, mask_BT, part.text)
+            else:
+                tokens_BT = torch.tensor([[last, *part.ids[:-1]]])
+                chunk = Chunk(tokens_BT, targets_BT, torch.ones_like(targets_BT, dtype=torch.bool), part.text)
+            last = part.ids[-1]
+            yield part, chunk
+
+
+def mask_some(length: int, generator: Any) -> Any:
+    """15 % of the positions, never the first or last; the middle one if none was drawn: bool ``[length]``."""
+    import torch
+
+    mask_T = torch.rand(length, generator=generator) < _MASK_RATE
+    mask_T[0] = mask_T[-1] = False
+    if not bool(mask_T.any()):
+        mask_T[length // 2] = True
+    return mask_T
+
+
+def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequence[str] | None = None) -> MonitorParts:
+    """Raises FastweightsError where an option does not fit the model."""
+    from fastweights.core.learner import GradientLearner
+    from fastweights.core.rules import SGD, Muon
+    from fastweights.guard.gate import gate_checks
+    from fastweights.guard.guard import Guard
+
+    rule = SGD(options.lr, clip=options.clip) if options.rule == "sgd" else Muon(options.lr)
+    texts = dict(CANARY_TEXTS) if canary_text is None else {f"own-{i}": t for i, t in enumerate(canary_text, 1)}
+    if options.model == TOY:
+        model, cut, decode, encode, limit = _toy(options)
+    else:
+        model, cut, decode, encode, limit = _stored(pool, options)
+    learner = GradientLearner(model, rule, options.inner_steps)
+    policy = options.policy
+    if not options.updates:  # SPFW makes its own candidate; the figure is wanted, the write is not
+        spfw = policy.spfw.model_copy(update={"mode": "observe" if policy.spfw.mode == "enforce" else policy.spfw.mode})
+        policy = policy.model_copy(update={"spfw": spfw})
+    gate = options.gate or default_gate_for(words=options.model == TOY)
+    guard = Guard(
+        policy,
+        _canaries(learner, model, texts, encode, limit, options.objective),
+        gate_checks(gate),
+        score_after=False,
+    )
+    return MonitorParts(
+        model, learner if options.updates else Unwritten(learner), guard, cut, decode, options.objective, options.seed
+    )
+
+
+def _toy(options: MonitorOptions) -> tuple[Any, ...]:
+    from fastweights.data.hashed_words import MASK, word_id, words
+    from fastweights.data.text_chunks import word_chunks
+    from fastweights.models.adapted_lm import AdaptedLM
+    from fastweights.models.device import set_threads
+    from fastweights.models.memory.context_nets import LinearContext
+    from fastweights.models.toy import DIM, ToyLM
+
+    set_threads()
+    model = AdaptedLM(ToyLM(options.backbone, options.seed), LinearContext(DIM, "adapter.weight"), MASK)
+
+    def decode(part: TextChunk, at: int) -> str:
+        assert part.tokens is not None
+        return part.tokens[at]
+
+    return (
+        model,
+        lambda pieces: word_chunks(pieces, options.chunk_tokens),
+        decode,
+        lambda text: [word_id(token) for token in words(text)],
+        _TOY_CANARY_TOKENS,
+    )
+
+
+def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
+    from fastweights.data.text_chunks import token_chunks
+    from fastweights.models.adapted_lm import AdaptedLM
+    from fastweights.models.memory.context_nets import LinearContext
+
+    loaded = pool.open(options.model).loaded
+    tokenizer = loaded.tokenizer
+    return (
+        AdaptedLM(loaded.lm, LinearContext(loaded.lm.config.dim), tokenizer.bos_id),
+        lambda pieces: token_chunks(pieces, tokenizer, options.chunk_tokens),
+        lambda part, at: tokenizer.decode([part.ids[at]]),
+        tokenizer.encode,
+        _CANARY_TOKENS,
+    )
+
+
+def _canaries(
+    learner: GradientLearner,
+    model: AdaptedLM,
+    texts: dict[str, str],
+    encode: Callable[[str], list[int]],
+    limit: int,
+    objective: str,
+) -> Any:
+    from fastweights.guard.canaries import Canaries, token_rows
+
+    rows = [encode(text)[:limit] for text in texts.values()]
+    if not all(rows):
+        raise FastweightsError("canary_text has no token in it: give each canary at least one word")
+    chunk = token_rows(rows, model.bos)
+    if objective == "mlm":
+        mask_BT = chunk.mask_BT.clone()
+        mask_BT[:, 1:] &= (_positions(chunk) % _MASK_EVERY == 1)[1:]
+        mask_BT[:, 0] &= chunk.mask_BT.sum(1) == 1
+        chunk = chunk._replace(tokens_BT=chunk.targets_BT.masked_fill(mask_BT, model.bos), mask_BT=mask_BT)
+    return Canaries.prepare(learner, tuple(texts), chunk)
+
+
+def _positions(chunk: Chunk) -> Any:
+    import torch
+
+    return torch.arange(chunk.targets_BT.shape[1])
+
+
+def default_gate_for(*, words: bool) -> GatePolicy:
+    from fastweights.guard import gate_policy
+
+    shipped = getattr(gate_policy, "default_gate", None)
+    try:
+        return GatePolicy() if shipped is None else shipped("word" if words else "byte")
+    except FileNotFoundError:
+        return GatePolicy()
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """A learner whose accepted state is that of a refusal: everything is measured, nothing is ever written."""
+
+    learner: GradientLearner
+
+    def init(self, batch: int = 1) -> FastState:
+        return self.learner.init(batch)
+
+    def prepare(self, chunk: Chunk, carry: Any) -> Chunk:
+        return self.learner.prepare(chunk, carry)
+
+    def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
+        proposal = self.learner.propose(state, chunk, create_graph=create_graph)
+        return proposal._replace(after=proposal.refused)
+
+    def score(self, state: FastState, chunk: Chunk) -> Any:
+        return self.learner.score(state, chunk)
+
+    def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Any, Weights]:
+        return self.learner.score_and_grad(state, chunk)
