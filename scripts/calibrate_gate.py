@@ -7,44 +7,17 @@ packages. Half of the files of each kind are left for the tests (every second on
 """
 
 import argparse
-import re
 import sys
 import sysconfig
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fastweights.guard.calibrate import calibrate, text_samples
-from fastweights.guard.signals import LOOK_BACK
+from fastweights.guard.calibrate import byte_chunks, calibrate, text_samples, word_chunks
 
 OUT = Path(__file__).parents[1] / "src" / "fastweights" / "presets" / "gate"
 PER_KIND = 250_000  # characters of each kind of text
 SIZES = {"word": (16, 32, 128, 512), "byte": (32, 64, 128, 512)}
-_WORD = re.compile(r"\w+|[^\w\s]")
-
-Chunk = tuple[str, str, list[int]]
-
-
-def word_chunks(text: str, size: int) -> Iterator[Chunk]:
-    """Chunks of ``size`` words and signs, hashed: (text, look-back, ids)."""
-    found = list(_WORD.finditer(text))
-    start = 0
-    for first in range(0, len(found), size):
-        group = found[first : first + size]
-        end = group[-1].end() if first + size < len(found) else len(text)
-        ids = [zlib.crc32(match.group().encode("utf-8", "replace")) for match in group]
-        yield text[start:end], text[max(0, start - LOOK_BACK) : start], ids
-        start = end
-
-
-def byte_chunks(text: str, size: int) -> Iterator[Chunk]:
-    """Chunks of ``size`` bytes: (text, look-back, ids)."""
-    data, tail = text.encode("utf-8", "replace"), ""
-    for first in range(0, len(data), size):
-        piece = data[first : first + size].decode("utf-8", "replace")
-        yield piece, tail, list(data[first : first + size])
-        tail = (tail + piece)[-LOOK_BACK:]
-
 
 CHUNKERS = {"word": word_chunks, "byte": byte_chunks}
 

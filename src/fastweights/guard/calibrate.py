@@ -5,8 +5,11 @@ is a conservative quantile: the order statistic whose true exceedance is at most
 the sample is too small for that, it lies beyond the largest value seen by a margin that grows as the sample shrinks.
 """
 
+import codecs
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from fastweights.guard.gate_policy import (
@@ -19,7 +22,7 @@ from fastweights.guard.gate_policy import (
     RepetitionPolicy,
     RulePolicy,
 )
-from fastweights.guard.signals import Signals, Statistic, measure
+from fastweights.guard.signals import LOOK_BACK, Signals, Statistic, measure
 
 Side = Literal["low", "high"]
 
@@ -37,7 +40,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {  # a limit never goes where only an 
     "entropy": (0.0, 64.0),
     "diversity": (0.0, 1.0),
     "compression": (0.0, 1.0),
-    "cycle": (0.85, 0.97),
+    "cycle": (0.96, 0.975),
     "encoded": (0.15, 0.28),
     "minified": (0.6, 0.85),
 }
@@ -168,3 +171,30 @@ def text_samples(
 
 def _ordered(found: Signals) -> tuple[Statistic | None, ...]:
     return found.entropy, found.diversity, found.compression, found.cycle, found.blob, found.minified
+
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+Chunk = tuple[str, str, list[int]]
+
+
+def word_chunks(text: str, size: int) -> Iterator[Chunk]:
+    """Chunks of ``size`` words and signs, hashed: (text, look-back, ids)."""
+    found = list(_WORD.finditer(text))
+    start = 0
+    for first in range(0, len(found), size):
+        group = found[first : first + size]
+        end = group[-1].end() if first + size < len(found) else len(text)
+        ids = [zlib.crc32(match.group().encode("utf-8", "replace")) for match in group]
+        yield text[start:end], text[max(0, start - LOOK_BACK) : start], ids
+        start = end
+
+
+def byte_chunks(text: str, size: int) -> Iterator[Chunk]:
+    """Chunks of ``size`` bytes: (text, look-back, ids)."""
+    data, tail = text.encode("utf-8", "replace"), ""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character belongs to the chunk that completes it
+    for first in range(0, len(data), size):
+        piece = decoder.decode(data[first : first + size], final=first + size >= len(data))
+        yield piece, tail, list(data[first : first + size])
+        tail = (tail + piece)[-LOOK_BACK:]

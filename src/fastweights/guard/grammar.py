@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastweights.guard.lexicon import word_set
 
-_OBJECT = r"[qytSdfaAOomlpz]{0,6}x?[qytSdfaAOoml]{0,4}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
+_OBJECT = r"[qytSdfaAOomlpzg]{0,10}x?[qytSdfaAOomlg]{0,5}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
 _AFTER = (  # "… above", "… you were given", "… that came before", "… I gave you"
     r"(?:[dpza]{0,2}(?:t|w(?![uzx]))|[dz]{0,2}u(?:M?b){0,2}a{0,2}g[aptw]{0,2}|[dz]{0,2}b{0,2}g(?:i?u)?[aptw]{0,2}|[dz]{0,2}xu)?"
 )
@@ -21,11 +21,12 @@ _RULES: dict[str, re.Pattern[str]] = {
         r"|[vG]d?t(?![xAOomlt])"
     ),
     "do not follow": re.compile(
-        rf"[ns][asMi]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n|hn[dqytS]{{1,4}}[Oom]"
+        rf"[ns][asMib]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n|hn[dqytS]{{1,4}}[Oom]"
     ),
-    "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c"),
+    "drop, verb last": re.compile(r"[qdytS]{1,4}[Oom]a?v"),
+    "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c|nf[qdytSf]{{1,4}}[Oom]M?c"),
     "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
-    "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN]x?[pfdqytSb]{0,4}[OomlP]"),
+    "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN][xg]?[pfdqytSbg]{0,4}[OomlP]"),
 }
 _HIT = 5
 _MAX_CANDIDATES = 400
@@ -78,16 +79,24 @@ def _score(rule: str, words: Sequence[str], codes: str, start: int, stop: int) -
         return _persona(words, codes, start, stop)
     if rule == "free":
         now = "now" in words[start:stop] or codes[max(0, start - 2) : start].count("a") > 0
-        meant = now or "A" in inside or (inside[0] == "R" and ("u" in inside or inside[1] in "nN")) or "P" in inside[-1]
-        narrated = _hypothetical(words, start) or ("z" in codes[max(0, start - 1) : start])
+        meant = (
+            now
+            or "A" in inside
+            or "P" in inside[-1]
+            or (inside[0] == "R" and ("u" in inside or inside[1] in "nN"))
+            or ("N" in inside and "O" in inside and ("q" in inside or "y" in inside))
+        )
+        narrated = _hypothetical(words, codes, start) or ("z" in codes[max(0, start - 1) : start])
         return _HIT - _elsewhere(words, codes, stop) if meant and not narrated else 0
+    if rule == "drop, verb last" and not words[stop - 1].endswith(("ieren", "achten", "essen", "gehen")):
+        return 0
     if _harmless_before(rule, words, codes, start):
         return 0
-    score = {"v": 2, "G": 2, "V": 1}.get(inside[0], 2) if rule != "void" else 2
+    score = {"v": 2, "G": 2, "V": 1}.get(inside[0], 2) if rule not in ("void", "drop, verb last") else 2
     if rule == "drop all":
         return _drop_all(words, codes, start, stop) - _elsewhere(words, codes, stop)
     score += max(2 * ("O" in inside), 1.5 * ("o" in inside), 1 * ("m" in inside))
-    own_object = inside[1:] if rule != "void" else inside[:-1]
+    own_object = inside[:-1] if rule in ("void", "drop, verb last") else inside[1:]
     score += 2 * any(c in own_object for c in "tw") or 2 * (("ub" in inside and "g" in inside) or "ug" in inside)
     score += ("q" in inside) + ("y" in inside) + ("S" in inside)
     score += (rule == "do not follow") * 0.5 * ("n" not in inside)
@@ -120,9 +129,9 @@ def _harmless_before(rule: str, words: Sequence[str], codes: str, start: int) ->
     near = words[max(0, start - 5) : start]
     if codes[start] == "G":
         return not any(word in _STARTERS for word in near[-2:])
-    if _hypothetical(words, start):
+    if _hypothetical(words, codes, start):
         return True
-    if rule == "void" or not before:
+    if rule in ("void", "drop, verb last") or not before:
         return False
     if rule.startswith("drop") and re.search(r"n[aui]{0,2}$", before) and "why" not in near:
         return True
@@ -137,9 +146,12 @@ def _harmless_before(rule: str, words: Sequence[str], codes: str, start: int) ->
     return near[-1] in ("instead", "than", "rather", "did", "does")
 
 
-def _hypothetical(words: Sequence[str], start: int) -> bool:
-    near = words[max(0, start - 3) : start + 1]
-    return any(word in _HYPOTHETICAL and near[i + 1] in ("you", "u") for i, word in enumerate(near[:-1]))
+def _hypothetical(words: Sequence[str], codes: str, start: int) -> bool:
+    """ "if you (ever) ignore …": the verb belongs to the supposed "you"."""
+    at = start
+    while at > 0 and start - at < 3 and words[at] not in ("you", "u") and codes[at - 1] in "aMu":
+        at -= 1
+    return at > 0 and words[at] in ("you", "u") and words[at - 1] in _HYPOTHETICAL
 
 
 def _elsewhere(words: Sequence[str], codes: str, stop: int) -> int:
@@ -153,7 +165,7 @@ def _elsewhere(words: Sequence[str], codes: str, stop: int) -> int:
 
 def _persona(words: Sequence[str], codes: str, start: int, stop: int) -> float:
     inside = codes[start:stop]
-    if _hypothetical(words, start):
+    if _hypothetical(words, codes, start):
         return 0
     if inside[-1] == "D" or inside[0] == "R":
         return _HIT if inside[-1] == "D" or "A" in codes[start : stop + 3] or stop - start <= 5 else 0
@@ -170,7 +182,7 @@ def _modes(words: Sequence[str], codes: str) -> list[Match]:
             name = words[at - 1]
             around = codes[max(0, at - 8) : at + 8]
             told = "u" in around or "A" in around or "y" in around
-            if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, max(0, at - 3)):
+            if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, codes, max(0, at - 3)):
                 begun = _MODE_BEGINS & {*words[max(0, at - 6) : at + 4]}
                 if begun and (name in _DARK_MODES or ("ub" in around and "now" in words[max(0, at - 6) : at + 4])):
                     found.append(Match(max(0, at - 4), at + 1, "mode"))

@@ -17,81 +17,85 @@ def word_set(text: str) -> frozenset[str]:
 CLASSES: dict[str, str] = {
     # v: verbs that set something aside, commanding; V: the same, but as often harmless; G: their -ing forms; k K: set
     # aside
-    "v": """ignore disregard discard neglect forget override bypass overrule circumvent unlearn ignor ignorez
-        ignora ignorad ignoriere
-        ignoriert ignorieren vergiss vergesse vergessen vergesst missachte missachten uebergehe ubergehe oublie oubliez
-        oublier negligez neglige olvida olvide olvidad olvidate descarta descarte omiso abstraction desatiende
-        esquece dimentica ignori verwirf verwerfe unfollow""",
-    "V": """drop skip erase delete wipe cancel nullify abandon dismiss scrap overlook remove clear
-        reset purge revoke suspend disable break violate reject shed abolish annul rescind undo overwrite replace
+    "v": """ignore disregard discard abandon neglect forget override bypass overrule circumvent unlearn ignor
+        ignorez ignora ignorad ignoriere ignoriert ignorieren ubergehen vergiss vergesse vergessen
+        vergesst missachte missachten uebergehe ubergehe oublie oubliez oublier negligez neglige
+        olvida olvide olvidad olvidate descarta descarte omiso abstraction desatiende esquece
+        dimentica ignori verwirf verwerfe unfollow""",
+    "V": """drop skip erase delete wipe cancel nullify dismiss scrap overlook remove clear reset purge revoke
+        suspend disable break violate reject shed abolish annul rescind undo overwrite replace
         supersede disobey losche loesche efface effacez supprime borra elimina""",
     "k": "set throw put cast push toss brush sweep lay throwing setting putting",
     "K": "aside out away",
-    "G": """ignoring disregarding forgetting overriding bypassing discarding dismissing dropping erasing abandoning
-        neglecting deleting overlooking""",
+    "G": """ignoring disregarding forgetting overriding bypassing discarding dismissing dropping erasing
+        abandoning neglecting deleting overlooking""",
     # what is dropped: O many instructions, o one, m weaker words, l content, e everything, E what
-    "O": """instructions prompts guidelines directives guardrails safeguards restrictions constraints programming
-        anweisungen instruktionen vorgaben richtlinien systemprompt consignes directrices instrucciones indicaciones
-        instrucoes istruzioni systemanweisungen sicherheitsrichtlinien""",
+    "O": """instructions prompts guidelines directives guardrails safeguards restrictions constraints
+        programming anweisungen instruktionen vorgaben richtlinien systemprompt consignes
+        directrices instrucciones indicaciones instrucoes istruzioni systemanweisungen
+        sicherheitsrichtlinien""",
     "o": "instruction prompt directive guideline anweisung consigne instruccion guidance briefing",
-    "m": """rules orders commands directions policies filters limitations training constraint restriction regeln befehle
-        anleitungen regles ordres commandes ordenes reglas normas limits protocols protocol boundaries censorship
-        alignment obligations""",
-    "l": """messages conversation conversations context text content inputs input dialogue chat history persona role
-        rule policy filter order command texte message eingaben nachrichten mensajes ethics morals principles""",
+    "m": """rules orders commands directions policies filters limitations training constraint restriction regeln
+        befehle anleitungen regles ordres commandes ordenes reglas normas limits protocols protocol
+        boundaries censorship alignment obligations""",
+    "l": """messages conversation conversations context text content inputs input dialogue chat history persona
+        role rule policy filter order command texte message eingaben nachrichten mensajes ethics
+        morals principles""",
     "e": "everything anything whatever alles tout todo tutto",
     "E": "what whichever",
     # which: q all, t earlier, S of the system, y your, d determiners, f joining words, w earlier (after it)
     "q": """all any every each entire whole both alle jede jegliche samtliche saemtliche toutes tous todas todos
         cualquier tutte todas aller allen""",
-    "t": """previous prior earlier preceding foregoing former past aforementioned preexisting previously vorherigen
-        bisherigen fruheren frueheren vorigen vorhergehenden obigen vorangegangenen vorherige bisherige precedentes
-        anteriores previas previos anterior precedente precedents anterieures previo preceding antecedent above
-        aforesaid""",
-    "S": """system developer safety initial original existing current old default hidden security moderation operator
-        admin administrator core internal base preset ethical builtin usual standard""",
+    "t": """previous prior earlier preceding foregoing former past aforementioned preexisting previously
+        vorherigen bisherigen fruheren frueheren vorigen vorhergehenden obigen vorangegangenen
+        vorherige bisherige precedentes anteriores previas previos anterior precedente precedents
+        anterieures previo preceding antecedent above aforesaid""",
+    "S": """system developer safety initial original existing current old default hidden security moderation
+        operator admin administrator core internal base preset ethical builtin usual standard""",
     "y": "your yours thy deine deinen deiner ihre ihren tes vos tus sus votre tu euren",
-    "d": """the these those this that my our its his their them it one single last die den der das dieser diese les
-        las los el la le de des du der mes mis ton meine meinen unsere such same other said a an""",
+    "d": """the these those this that my our its his their them it one single last die den der das dieser diese
+        les las los el la le de des du der mes mis ton meine meinen unsere such same other said a an""",
     "f": "of and or nor und oder et ou y e o von d l",
     "w": """before beforehand hitherto earlier vorher zuvor bisher oben avant auparavant antes arriba""",
     # who and how: u you, b be/have, M modals, g told/given, z other subjects and habits, A AI nouns
-    "u": "you u ye yourself dir dich ihnen sie te toi vous ti usted ud ustedes",
-    "b": "is are was were been being be have has had ve re wurde wurden hast haben hat ete fue fueron han ont",
+    "u": "you u ye yourself dir dich ihnen te toi vous ti usted ud ustedes",
+    "b": "is are was were been being be have has had ve re wurde wurden hast haben hat do ete fue fueron han ont",
     "M": "must should can could may might will would shall ought able allowed",
-    "g": """told given instructed taught asked received learned learnt provided programmed ordered shown mentioned
-        stated known know knew gesagt dit gesagte dicho aprendido beigebracht trained fed supplied issued donnees recues
-        donne dadas recibidas wrote written come came
-        presented""",
-    "z": """he she they we it who i nobody everyone someone people often sometimes usually always many most some few
-        citizens drivers users students children whoever anyone er wir ich il elle nous ils""",
-    "n": """not never dont don't cannot can't won't wont shouldn't without avoid no nicht nie keine keiner keinen pas ne
-        jamais nunca mustn't hardly""",
+    "g": """told given instructed taught asked received learned learnt provided programmed ordered shown
+        mentioned stated known know knew gesagt dit gesagte dicho aprendido beigebracht trained fed
+        supplied issued donnees recues donne dadas recibidas wrote written come came presented""",
+    "z": """he she they we it who i nobody everyone someone people often sometimes usually always many most some
+        few citizens drivers users students children whoever anyone er wir ich il elle nous ils""",
+    "n": """not none never dont don't cannot can't won't wont shouldn't without avoid no nicht nie keine keiner
+        keinen pas ne jamais nunca mustn't hardly""",
     "s": "stop cease quit refrain longer discontinue end",
-    "h": """follow obey heed comply adhere listen respect honor honour abide observe following obeying heeding complying
-        adhering listening respecting abiding attention beachte beachten befolge befolgen compte caso sigas sigue suivez
-        suis respecte respectez tener cuenta folge obedezcas""",
+    "h": """follow obey heed comply adhere listen respect honor honour abide observe following obeying heeding
+        complying adhering listening respecting abiding attention beachte beachten befolge befolgen
+        compte caso sigas sigue suivez suis respecte respectez tener cuenta folge obedezcas""",
     "c": """void cancelled canceled obsolete superseded revoked overridden invalid null apply applies valid
-        binding replaced lifted suspended outdated irrelevant rescinded voided nullified overruled deprecated terminated
-        erased deleted annulled effect force applicable""",
-    "a": """now please just immediately completely simply henceforth here then so far until ever entirely fully hereby
-        totally also kindly instantly always even still only actually really bitte jetzt nun mal sofort einfach
-        maintenant ahora favor por s'il plait tiens tenez hagas haz fais faites pay any longer mehr straightaway
-        absolutely up point moment onwards forward quickly first""",
+        exist exists binding replaced lifted suspended outdated irrelevant rescinded voided
+        nullified overruled deprecated terminated erased deleted annulled effect force applicable""",
+    "a": """sie now please just immediately completely simply henceforth here then so far until ever entirely
+        fully hereby totally also kindly instantly always even still only actually really bitte
+        jetzt nun mal sofort einfach maintenant ahora favor por s'il plait tiens tenez hagas haz
+        fais faites pay any longer mehr straightaway absolutely up point moment onwards forward
+        quickly first""",
     "i": "to zu",
     "p": "in on at about for from with by under within into regarding concerning as per against over during as like",
     "A": """ai assistant chatbot bot model chatgpt gpt llm claude gemini llama machine agent language modell ki
         asistente neural network""",
     # persona: P what an unchained persona is called, D the best-known one, R acting, N freedom from
-    "P": """unfiltered unrestricted uncensored jailbroken jailbreak unbound unshackled amoral unaligned unchained
-        unmoderated limitless lawless ungefiltert unzensiert uncontrolled unregulated unhinged devmode""",
+    "P": """unfiltered unrestricted uncensored jailbroken jailbreak unbound unshackled amoral unaligned
+        unchained unmoderated limitless lawless ungefiltert unzensiert uncontrolled unregulated
+        unhinged devmode""",
     "D": "dan dans",
     "R": "act pretend behave roleplay simulate become respond imagine play assume adopt impersonate operate role",
     "N": "free freed liberated unconstrained lacking zero sans sin ohne devoid exempt immune released",
 }
 
 _NEVER_TYPOS = word_set(  # words of their own
-    """forgot forgets forging ignored ignores ignorer ignorance ignorant signor imitations limitation ruled ruler rulers
+    """follows followed follower hollow fallow observed observes honored respects respected respected instal
+    forgot forgets forging ignored ignores ignorer ignorance ignorant signor imitations limitation ruled ruler rulers
     prompted prompter fillers filers ordered borders elders orderly commend commends commander commanders commanded
     polices policed contest constrain constrains constrained instructor instruct instructs instructed directs
     skipped erased erases deletes deleter avoided voided override overrides overrode overridden bypassed bypasses
@@ -103,7 +107,7 @@ _NEVER_TYPOS = word_set(  # words of their own
     overtook overlooks overwrites overwrote disobeys pretext history mystery formers farmers consign abstractions
     disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive"""
 )
-_TYPO_CLASSES = "vVGOomt"
+_TYPO_CLASSES = "vVGOomtShP"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

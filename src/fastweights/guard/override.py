@@ -30,6 +30,8 @@ from fastweights.guard.squeezed import (
 )
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
+_WORD_OR_BREAK = re.compile(_WORD.pattern + r"|[.!?\n]")
+_ENDS_WITH_EARLIER = re.compile(r"(?:above|previous|preceding|foregoing|prior|earlier) ?[.!?\n]")
 _MAX_TAGS = 300
 _MAX_WINDOWS = 40
 _TEMPLATE = re.compile(
@@ -37,7 +39,9 @@ _TEMPLATE = re.compile(
     r"|<start_of_turn> ?system"
 )
 _TAG_NAMES = re.compile("system|sys|developer|admin|root|operator|override")
-_TAG_OPEN = re.compile(r"(?:[\[<{(#*=]|(?:^|\n) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$")
+_TAG_OPEN = re.compile(
+    r"(?:[\[<{(#*=]|(?:^|\n|[.!?]) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$"
+)
 _TAG_CLOSE = re.compile(
     r"(?:istrator)?(?:[ _-](?:prompt|message|override|instructions?|note|update|notice|mode|command|alert|directive))?"
     r" {0,2}(?:[\]>}):=]|\*\*|#)"
@@ -142,9 +146,16 @@ def _scan_plain(
         if len(again) == len(codes):
             codes = "".join([a if a != UNKNOWN else b for a, b in zip(codes, again, strict=True)])
     found = matches(words, codes)
+    pattern = _WORD
+    if not found and _ENDS_WITH_EARLIER.search(folded):  # "ignore all of the above." and then another sentence
+        pattern = _WORD_OR_BREAK
+        words = pattern.findall(folded)
+        codes = "".join(map(table.get, words, repeat(UNKNOWN)))
+        codes = "".join(["." if word[0] in ".!?\n" else code for word, code in zip(words, codes, strict=True)])
+        found = [match for match in matches(words, codes) if match.rule == "drop all"]
     if not found:
         return None
-    spans = [match.span() for match in _WORD.finditer(folded)]
+    spans = [match.span() for match in pattern.finditer(folded)]
     for match in found:
         start, end = spans[match.start][0], spans[match.stop - 1][1]
         if other is not None and folded[start:end] == other[start:end] == unread[start:end]:
@@ -229,7 +240,7 @@ def _tags(folded: str, border: int) -> Hit | None:
         words = list(_WORD.finditer(following))[:14]
         codes = "".join([with_typos().get(word.group(), UNKNOWN) for word in words])
         weight = 1.0 * any(c in codes for c in "uy") + 1.0 * any(c in codes for c in "vGPO") + ("A" in codes)
-        weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * sum(c in codes for c in "MRtcho")
+        weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * sum(c in codes for c in "MRtchom")
         end = close.end() + (words[-1].end() if words else 0)
         if weight >= 2 and end > border:
             tag = folded[found.start() : close.end()].strip()

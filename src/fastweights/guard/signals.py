@@ -77,11 +77,16 @@ def _shorten_rulers(text: str) -> str:
 
 
 def token_statistics(ids: Sequence[int], text: str = "") -> tuple[Statistic | None, Statistic | None]:
-    """Entropy (bits) and diversity (distinct/all) of the token ids; runs from a ruler in ``text`` count shortened."""
+    """Entropy (bits) and diversity (distinct/all) of the token ids; runs from a ruler in ``text`` count shortened.
+
+    Nothing is measured where more than half of the chunk is ruler (repetition looks at that).
+    """
     if len(ids) == 0:
         return None, None
     if _RULER.search(text[:MAX_SCANNED]):
-        ids = _shorten_runs(ids)
+        whole, ids = len(ids), _shorten_runs(ids)
+        if len(ids) < whole // 2:
+            return None, None
     counts = np.array(list(Counter(ids).values()), dtype=np.float64) / len(ids)
     return (
         Statistic(abs(float(-(counts * np.log2(counts)).sum())), len(ids)),
@@ -154,6 +159,7 @@ def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
 _RUN = re.compile(r"[A-Za-z0-9]{4,}")
 _MIN_BLOB = 72
 _MIN_EVIDENCE = 7.0  # nats
+_MIN_EVIDENCE_LETTERS = 14.0  # the same without a digit: CamelCaseNames
 _CODE_SIGNS = "(){}[];=,&!:<>"  # no "?": what is not Latin-1 is read as one
 
 
@@ -207,7 +213,9 @@ def blobs(window: str, fresh: int) -> tuple[Statistic | None, Statistic | None]:
         ends = np.array([end for _, end in spans])
         total64 = evidence64[ends - 1] - evidence64[starts]
         total16 = np.where(not_hex[ends] == not_hex[starts], evidence16[ends - 1] - evidence16[starts], -99.0)
-        strong = np.maximum(total64, total16) >= _MIN_EVIDENCE
+        digits = np.concatenate(([0], np.cumsum(kinds == 2)))
+        needed = np.where(digits[ends] > digits[starts], _MIN_EVIDENCE, _MIN_EVIDENCE_LETTERS)
+        strong = np.maximum(total64, total16) >= needed
         covered = int((ends - starts)[strong].sum())
     share = covered / max(len(raw), _REGION) if covered >= _MIN_BLOB else 0.0
     return Statistic(share, len(raw)), Statistic(_minified(flags[raw]), len(raw))

@@ -16,14 +16,15 @@ _ANCHORS = (
     *(word for word, code in lexicon().items() if code == "V" and len(word) >= 7),
     *sorted(
         word_set(
-            """youarenow actas pretendto pretendyou payno stopfollow stopobey donotfollow donotobey roleplayas respondas
-            youareno dontfollow forgetall"""
+            """youarenow actas pretendto pretendyou payno stopfollow stopobey donotfollow donotobey roleplayas
+            respondas             youareno dontfollow forgetall nolonger throwaway throwout castaside setaside"""
         )
     ),
 )
 _ROOTS = sorted(  # a window without one of these holds no override
     word_set(
-        """instru guideline directive prompt rule command order restriction constraint polic message limit program
+        """instru guardrail safeguard guideline directive prompt rule
+        command order restriction constraint polic message limit program
         filter anweisung vorgabe regel befehl consigne directri regle indicacion above told earlier before previous
         prior unfilter uncensor unrestrict mode anythingnow jailbreak"""
     )
