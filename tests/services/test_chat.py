@@ -93,7 +93,7 @@ def test_the_carry_after_a_turn_has_read_the_whole_transcript(chats: ChatService
     """Replies drawn again with torch from the whole text; the stored carry equals the backbone run over it at once."""
     session_id = chats.new(SessionOptions()).session_id
     turns = [chats.send(session_id, message, SHORT) for message in (TEXT, "And then?")]
-    opened = chats._open(session_id)
+    opened = chats.open_session(session_id)
     loaded = opened.parts.loaded
     ids: list[int] = []
     for i, turn in enumerate(turns):
@@ -109,7 +109,7 @@ def test_the_carry_after_a_turn_has_read_the_whole_transcript(chats: ChatService
         assert loaded.tokenizer.decode(drawn) == turn.reply
         ids += drawn
     _, expected = loaded.lm.hidden(torch.tensor([[loaded.tokenizer.bos_id, *ids[:-1]]]))
-    carry = opened.session.fast.carry
+    carry = opened.value.fast.carry
     assert int(carry["last_B"][0]) == ids[-1]
     for name, value in expected.items():
         torch.testing.assert_close(carry["lm"][name], value, rtol=1e-4, atol=1e-5)
@@ -170,7 +170,7 @@ def test_forks_share_the_past_and_go_their_own_ways(chats: ChatService) -> None:
     one = chats.send("early", "Hello.", SHORT)
     assert len(chats.show(session_id).turns) == 2
     assert one.events[0].canaries[0].drift is not None
-    assert chats._open("early").session.guard.origin == chats._open(session_id).session.guard.origin
+    assert chats.open_session("early").value.guard.origin == chats.open_session(session_id).value.guard.origin
     with pytest.raises(Conflict, match="exists"):
         chats.fork(session_id, "early")
 
@@ -282,11 +282,11 @@ def test_the_default_model_is_the_latest_ready_one_never_a_candidate(store: Stor
 def test_state_on_disk_is_the_whole_value(chats: ChatService) -> None:
     session_id = chats.new(SessionOptions(rule="sgd", momentum=0.9)).session_id
     chats.send(session_id, TEXT, SHORT)
-    opened = chats._open(session_id)
-    fast: FastState = opened.session.fast
+    opened = chats.open_session(session_id)
+    fast: FastState = opened.value.fast
     assert _same({k: v for k, v in to_tensors(fast).items() if k != "step"}, {
         k: v for k, v in _fast(chats, session_id).items() if k != "step"
     })  # fmt: skip
     assert fast.step == sum(e.decision == "committed" for e in chats.show(session_id).turns[0].events)
-    assert opened.session.guard.tokens == len(TEXT) + 1
+    assert opened.value.guard.tokens == len(TEXT) + 1
     Event.model_validate(chats.show(session_id).turns[0].events[0].model_dump())

@@ -27,14 +27,13 @@ _TITLE_CHARACTERS = 60
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
+class OpenSession:
     """A session of the store, its moving parts, and its value at the head."""
 
     meta: Meta
     head: Commit
-    options: SessionOptions
     parts: Parts
-    session: Session
+    value: Session
 
 
 class ChatService:
@@ -106,7 +105,7 @@ class ChatService:
         check_text("message", message)
         started = time.monotonic()
         with self.sessions.lock(session_id, "answering a message"):
-            at = self._open(session_id)
+            at = self.open_session(session_id)
             session, events, prompt_tokens = self._read(at, message, learn=not frozen, on_event=on_event)
             frozen_reply = None
             if frozen or compare:
@@ -156,17 +155,17 @@ class ChatService:
     # ------------------------------------------------------------------ inside a turn
 
     def _read(
-        self, at: _Opened, message: str, *, learn: bool, on_event: OnEvent | None
+        self, at: OpenSession, message: str, *, learn: bool, on_event: OnEvent | None
     ) -> tuple[Session, list[Event], int]:
         """The session after the prompt, one event a chunk; without ``learn`` only the reader advances."""
         from fastweights.core.chunks import next_token_chunks
         from fastweights.guard.stream import read
 
         tokenizer = at.parts.loaded.tokenizer
-        session = at.session
+        session = at.value
         ids = tokenizer.encode(self._as_paragraph(at, message))
         last = int(session.fast.carry["last_B"][0])
-        chunks = next_token_chunks(last, ids, at.options.chunk_tokens)
+        chunks = next_token_chunks(last, ids, at.parts.chunk_tokens)
         events: list[Event] = []
         if not learn:
             carry = session.fast.carry
@@ -181,7 +180,7 @@ class ChatService:
                 on_event("chunk", outcome.event)
         return session, events, len(ids)
 
-    def _as_paragraph(self, at: _Opened, message: str) -> str:
+    def _as_paragraph(self, at: OpenSession, message: str) -> str:
         """Each message is a paragraph: a line break before it (unless the text so far ends in one) and after it."""
         said = at.head.record.get("reply") if at.head.kind == "turn" else None
         before = "" if said is None or said.endswith("\n") else "\n"
@@ -189,7 +188,7 @@ class ChatService:
 
     def _answer(
         self,
-        at: _Opened,
+        at: OpenSession,
         session: Session,
         sampling: Sampling,
         adapted: bool,
@@ -202,7 +201,7 @@ class ChatService:
             carry["lm"], int(carry["last_B"][0]), sampling, memory=memory, on_text=on_text, cancelled=cancelled
         )
 
-    def _commit(self, at: _Opened, session: Session, reply: Reply, record: dict[str, Any], title: str) -> Commit:
+    def _commit(self, at: OpenSession, session: Session, reply: Reply, record: dict[str, Any], title: str) -> Commit:
         import torch
 
         from fastweights.core.state import to_tensors
@@ -220,7 +219,7 @@ class ChatService:
 
     # ------------------------------------------------------------------ opening
 
-    def _open(self, session_id: str) -> _Opened:
+    def open_session(self, session_id: str) -> OpenSession:
         from fastweights.core.state import from_tensors
         from fastweights.guard.state import GuardState, Session
         from fastweights.store.tensors import loads
@@ -240,7 +239,7 @@ class ChatService:
             fast = from_tensors(tensors, parts.learner.init())
         except ValueError as error:
             raise FastweightsError(f"session {session_id!r}: {error}") from None
-        return _Opened(meta, head, options, parts, Session(fast, GuardState.from_json(head.guard)))
+        return OpenSession(meta, head, parts, Session(fast, GuardState.from_json(head.guard)))
 
 
 # ---------------------------------------------------------------------- records

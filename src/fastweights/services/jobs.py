@@ -279,9 +279,8 @@ def _complaint(folder: Path, returncode: int | None) -> str | None:
     """What a process that did not end in order had to say."""
     if returncode in _IN_ORDER:
         return None
-    last = _last_line(folder / STDERR)
     assert returncode is not None
-    return last if returncode > 0 or last else f"the process was killed by signal {-returncode}"
+    return _last_line(folder / STDERR) if returncode > 0 else f"the process was killed by signal {-returncode}"
 
 
 def _kill_after(process: psutil.Process, grace_s: float) -> None:

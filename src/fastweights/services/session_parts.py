@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.registry import LoadedModel
 
-_CANARY_TOKENS = 96
+CANARY_TOKENS = 64
 _KEPT = 32  # combinations of model and options whose canaries stay prepared
 
 
@@ -27,6 +27,7 @@ class Parts:
     model: AdaptedLM
     learner: GradientLearner
     guard: Guard
+    chunk_tokens: int
 
     @property
     def loaded(self) -> LoadedModel:
@@ -68,9 +69,9 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
         raise FastweightsError(f"session: {error}") from None
     model = AdaptedLM(loaded.lm, memory, loaded.tokenizer.bos_id)
     learner = GradientLearner(model, _rule(options), options.inner_steps)
-    rows = [loaded.tokenizer.encode(text)[:_CANARY_TOKENS] for text in CANARY_TEXTS.values()]
+    rows = [loaded.tokenizer.encode(text)[:CANARY_TOKENS] for text in CANARY_TEXTS.values()]
     canaries = Canaries.prepare(learner, tuple(CANARY_TEXTS), token_rows(rows, loaded.tokenizer.bos_id))
-    return Parts(open_model, model, learner, Guard(options.policy, canaries))
+    return Parts(open_model, model, learner, Guard(options.policy, canaries), options.chunk_tokens)
 
 
 def _rule(options: SessionOptions) -> UpdateRule:
