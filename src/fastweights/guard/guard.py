@@ -123,11 +123,10 @@ class Guard:
         """
         if self.canaries is None:
             return None
-        for known, measured in self._seen:
-            if known is weights:
-                return measured
-        measured = self.canaries.measure(learner, weights)
-        self._seen = (*self._seen[-1:], (weights, measured))
+        others = [entry for entry in self._seen if entry[0] is not weights]
+        known = next((measured for seen, measured in self._seen if seen is weights), None)
+        measured = self.canaries.measure(learner, weights) if known is None else known
+        self._seen = (*others[-1:], (weights, measured))
         return measured
 
     def _losses(self, learner: Learner, weights: Weights) -> Mapping[str, float]:
