@@ -40,7 +40,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {  # a limit never goes where only an 
     "entropy": (0.0, 64.0),
     "diversity": (0.0, 1.0),
     "compression": (0.0, 1.0),
-    "cycle": (0.96, 0.975),
+    "cycle": (0.975, 0.98),
     "encoded": (0.15, 0.28),
     "minified": (0.6, 0.85),
 }

@@ -15,16 +15,18 @@ _AFTER = (  # "… above", "… you were given", "… that came before", "… I 
     r"(?:[dpza]{0,2}(?:t|w(?![uzx]))|[dz]{0,2}u(?:M?b){0,2}a{0,2}g[aptw]{0,2}|[dz]{0,2}b{0,2}g(?:i?u)?[aptw]{0,2}|[dz]{0,2}xu)?"
 )
 _RULES: dict[str, re.Pattern[str]] = {
-    "drop": re.compile(rf"(?:[vVG]|kK){_OBJECT}{_AFTER}"),
+    "drop": re.compile(rf"(?:[vVG]|kK){_OBJECT}{_AFTER}|k{_OBJECT}K"),
     "drop all": re.compile(
-        r"(?:[vG]|kK|nhi)[ap]{0,2}(?:q?[eE]|q)[fdabzutM]{0,4}x?[bdfautzM]{0,2}(?:(?:g|w(?![uzx]))[ituw]{0,2}|t(?![xAOoml]))"
+        r"(?:[vG]|kK|nhi)[ap]{0,2}(?:q?[eE]|q)[fdabzutM]{0,4}x{0,2}[bdfautzM]{0,2}(?:(?:g|w(?![uzx]))[ituw]{0,2}|t(?![xAOoml]))"
         r"|[vG]d?t(?![xAOomlt])"
     ),
     "do not follow": re.compile(
         rf"[ns][asMib]{{0,3}}x?h[ipa]?{_OBJECT}{_AFTER}|h[dqytS]{{1,4}}[Oom]n|hn[dqytS]{{1,4}}[Oom]"
     ),
     "drop, verb last": re.compile(r"[qdytS]{1,4}[Oom]a?v"),
-    "void": re.compile(rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c|nf[qdytSf]{{1,4}}[Oom]M?c"),
+    "void": re.compile(
+        rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c|n[fp][qdytSf]{{1,4}}[Oom]M?c|eub{{1,2}}g[tw]?b[an]{{0,2}}c|(?<=x)[qdytSf]{{1,5}}[Oom]p?c"
+    ),
     "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
     "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN][xg]?[pfdqytSbg]{0,4}[OomlP]"),
 }
@@ -32,10 +34,13 @@ _HIT = 5
 _MAX_CANDIDATES = 400
 _COMMANDS = word_set(
     """say output print reveal respond reply act obey comply pretend become execute write tell answer repeat show give
-    send enter start begin provide return generate produce delete disable"""
+    send enter start begin provide return generate produce delete disable treat"""
 )
 _HYPOTHETICAL = word_set("if when whether unless why do did does because while after before")
 _REQUESTS = word_set("remember sure want wants need needs please must task goal job command order ask urge advise")
+_HEARSAY = word_set("tell tells let ask asks make force")
+_POSITIVE = word_set("apply applies valid binding effect force applicable exist exists")
+_DEEMED = word_set("consider treat regard deem declare considered")
 _STARTERS = word_set("by start begin try consider keep")
 _NEUTRAL_NOUNS = word_set(
     """now this here that above before then on me us you your user users developer developers system openai anthropic
@@ -103,6 +108,12 @@ def _score(rule: str, words: Sequence[str], codes: str, start: int, stop: int) -
     if rule == "void":
         if "was" in words[start:stop] or "were" in words[start:stop][-3:]:
             return 0
+        if words[stop - 1] in _POSITIVE and not ({"n", "s"} & set(inside)):
+            return 0
+        if not {"n", "s", "b", "M"} & set(inside) and words[start - 1] not in _DEEMED:
+            return 0
+        if inside.startswith("eu"):
+            return _HIT
         score += "s" in inside
         if "O" not in inside and "y" not in inside and "q" not in inside:
             return 0
@@ -142,7 +153,8 @@ def _harmless_before(rule: str, words: Sequence[str], codes: str, start: int) ->
     if before[-1] == "i":
         earlier = codes[max(0, start - 7) : start - 1]
         asked = "u" in earlier or "A" in earlier or any(w in _REQUESTS for w in words[max(0, start - 7) : start - 1])
-        return not asked or "n" in before[-3:]
+        told_not_to = "n" in codes[max(0, start - 8) : start] and _HEARSAY & {*words[max(0, start - 6) : start]}
+        return not asked or "n" in before[-3:] or bool(told_not_to)
     return near[-1] in ("instead", "than", "rather", "did", "does")
 
 

@@ -25,8 +25,8 @@ CLASSES: dict[str, str] = {
     "V": """drop skip erase delete wipe cancel nullify dismiss scrap overlook remove clear reset purge revoke
         suspend disable break violate reject shed abolish annul rescind undo overwrite replace
         supersede disobey losche loesche efface effacez supprime borra elimina""",
-    "k": "set throw put cast push toss brush sweep lay throwing setting putting",
-    "K": "aside out away",
+    "k": "leave set throw put cast push toss brush sweep lay throwing setting putting",
+    "K": "aside out away behind",
     "G": """ignoring disregarding forgetting overriding bypassing discarding dismissing dropping erasing
         abandoning neglecting deleting overlooking""",
     # what is dropped: O many instructions, o one, m weaker words, l content, e everything, E what
@@ -53,21 +53,23 @@ CLASSES: dict[str, str] = {
     "S": """system developer safety initial original existing current old default hidden security moderation
         operator admin administrator core internal base preset ethical builtin usual standard""",
     "y": "your yours thy deine deinen deiner ihre ihren tes vos tus sus votre tu euren",
-    "d": """the these those this that my our its his their them it one single last die den der das dieser diese
-        les las los el la le de des du der mes mis ton meine meinen unsere such same other said a an""",
+    "d": """que lo ce ci qu'on t'a the these those this that my our its his their them it one single last die
+        den der das dieser diese les las los el la le de des du der mes mis ton meine meinen unsere
+        such same other said a an""",
     "f": "of and or nor und oder et ou y e o von d l",
-    "w": """before beforehand hitherto earlier vorher zuvor bisher oben avant auparavant antes arriba""",
+    "w": """dessus before beforehand hitherto earlier vorher zuvor bisher oben avant auparavant antes arriba""",
     # who and how: u you, b be/have, M modals, g told/given, z other subjects and habits, A AI nouns
     "u": "you u ye yourself dir dich ihnen te toi vous ti usted ud ustedes",
     "b": "is are was were been being be have has had ve re wurde wurden hast haben hat do ete fue fueron han ont",
     "M": "must should can could may might will would shall ought able allowed",
-    "g": """told given instructed taught asked received learned learnt provided programmed ordered shown
-        mentioned stated known know knew gesagt dit gesagte dicho aprendido beigebracht trained fed
-        supplied issued donnees recues donne dadas recibidas wrote written come came presented""",
+    "g": """told given gave dijeron dieron instructed taught asked received learned learnt provided programmed
+        ordered shown mentioned stated known know knew gesagt dit gesagte dicho aprendido
+        beigebracht trained fed supplied issued donnees recues donne dadas recibidas wrote written
+        come came presented""",
     "z": """he she they we it who i nobody everyone someone people often sometimes usually always many most some
         few citizens drivers users students children whoever anyone er wir ich il elle nous ils""",
-    "n": """not none never dont don't cannot can't won't wont shouldn't without avoid no nicht nie keine keiner
-        keinen pas ne jamais nunca mustn't hardly""",
+    "n": """not none nothing never dont don't cannot can't won't wont shouldn't without avoid no nicht nie keine
+        keiner keinen pas ne jamais nunca mustn't hardly""",
     "s": "stop cease quit refrain longer discontinue end",
     "h": """follow obey heed comply adhere listen respect honor honour abide observe following obeying heeding
         complying adhering listening respecting abiding attention beachte beachten befolge befolgen

@@ -22,8 +22,10 @@ MAX_SCANNED = 16_384
 
 _REGION = 256  # blob and minified shares are of at least so many characters
 _MIN_UNITS = 24
+_COMPRESSED = 4096  # characters that are compressed at most
 _COMPARED_UNITS = 48
-_RULER = re.compile(r"([^\w\s])\1{5,159}(?!\1)|[ \t]{6,160}(?![ \t])|(?:\n[ \t]*){4,40}")
+_RULER = re.compile(r"([^\w\s])\1{5,}|[ \t\n]{6,}")
+_LONGEST_RULER = 160
 _UNIT = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]|[^\W_]{1,16}|[^\w\s]")
 
 
@@ -70,7 +72,7 @@ def _worst(values: Sequence[Statistic | None], low: bool = False) -> Statistic |
 
 def _shorten_rulers(text: str) -> str:
     """Lines of dashes, indents and blank lines cut to a few characters; endless ones are left, they are repetition."""
-    return _RULER.sub(lambda found: found.group()[:4], text)
+    return _RULER.sub(lambda found: found.group()[: 4 if len(found.group()) <= _LONGEST_RULER else None], text)
 
 
 # -------------------------------------------------------------------------------------------------- tokens
@@ -79,14 +81,15 @@ def _shorten_rulers(text: str) -> str:
 def token_statistics(ids: Sequence[int], text: str = "") -> tuple[Statistic | None, Statistic | None]:
     """Entropy (bits) and diversity (distinct/all) of the token ids; runs from a ruler in ``text`` count shortened.
 
-    Nothing is measured where more than half of the chunk is ruler (repetition looks at that).
+    Nothing is measured where a third of the chunk is ruler (repetition looks at that).
     """
     if len(ids) == 0:
         return None, None
-    if _RULER.search(text[:MAX_SCANNED]):
-        whole, ids = len(ids), _shorten_runs(ids)
-        if len(ids) < whole // 2:
-            return None, None
+    ruled = sum(found.end() - found.start() for found in _RULER.finditer(text[:MAX_SCANNED]))
+    if ruled > 0.3 * min(len(text), MAX_SCANNED):
+        return None, None
+    if ruled:
+        ids = _shorten_runs(ids)
     counts = np.array(list(Counter(ids).values()), dtype=np.float64) / len(ids)
     return (
         Statistic(abs(float(-(counts * np.log2(counts)).sum())), len(ids)),
@@ -107,7 +110,7 @@ def _shorten_runs(ids: Sequence[int]) -> Sequence[int]:
 
 def compression(window: str) -> Statistic | None:
     """zlib (level 9) length over bytes; ``None`` below 64 bytes."""
-    data = window.encode("utf-8", "replace")
+    data = window[-_COMPRESSED:].encode("utf-8", "replace")
     if len(data) < 64:
         return None
     return Statistic(len(zlib.compress(data, 9)) / len(data), len(data))

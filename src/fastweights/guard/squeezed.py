@@ -74,7 +74,7 @@ _LONGEST = 18
 
 @functools.cache
 def _squeezed_words() -> frozenset[str]:
-    return frozenset(lexicon()) | _EXTRA
+    return frozenset(word for word in lexicon() if len(word) > 1 or word == "a") | _EXTRA
 
 
 def segment(letters: str) -> list[tuple[str, int]]:
