@@ -179,8 +179,8 @@ def test_the_index_is_only_a_cache(sessions):
     index = sessions.store.path("text_sessions", "index.json")
     fresh = {m.id: m for m in sessions.list()}
     assert index.is_file()
-    for damage in (index.unlink, lambda: index.write_bytes(b'{"entr'), lambda: index.write_bytes(b'{"entries": [1]}'),
-                   lambda: index.write_bytes(b'{"entries": {"a": {"stamp": 0, "record": {}}, "ghost": 1}}')):  # fmt: skip
+    broken = (b'{"entr', b'{"entries": [1]}', b'{"entries": {"a": {"stamp": 0, "record": {}}, "ghost": 1}}')
+    for damage in (index.unlink, *(lambda data=data: index.write_bytes(data) for data in broken)):
         damage()
         assert {m.id: m for m in sessions.list()} == fresh
         assert atomic.read_json(index)["entries"].keys() == fresh.keys()
