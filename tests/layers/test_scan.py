@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastweights.layers import naive
-from fastweights.layers.scan import scan
+from fastweights.layers.scan import scan, steady_scan
 
 EDGE = [1e-30, 1e-7, 0.5, 1 - 6e-8, 1 - 1e-4]
 decays = st.one_of(st.sampled_from(EDGE), st.floats(1e-38, 1 - 6e-8, exclude_min=True))
@@ -89,3 +89,16 @@ def test_shapes_are_checked() -> None:
     a, u, s = inputs(4, None)
     with pytest.raises(ValueError, match="shapes"):
         scan(a[:, :3], u, s)
+
+
+@settings(max_examples=25, deadline=None)
+@given(T=st.integers(1, 200), decay=st.one_of(decays, st.floats(-0.99, -1e-3)), seed=st.integers(0, 99))
+def test_steady_scan_equals_the_loop(T: int, decay: float, seed: int) -> None:
+    _, u, s = (x.detach() for x in inputs(T, decay, seed))
+    a = torch.full((5,), decay)
+    assert_close(steady_scan(a, u, s), naive.scan(a.expand_as(u), u, s))
+
+
+def test_gradients_of_steady_scan() -> None:
+    a, u, s = (x.detach() for x in inputs(11, None, dtype=torch.float64))
+    assert torch.autograd.gradcheck(steady_scan, tuple(x.requires_grad_() for x in (a[0, 0].clone(), u, s)))

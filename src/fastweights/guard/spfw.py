@@ -8,12 +8,16 @@ Newton-Schulz does not give that. Closed-form learners without a gradient are co
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastweights.core.learner import Proposal
 from fastweights.core.state import Delta, Weights, add
 from fastweights.guard.policy import Mode, SpfwPolicy
+
+Array = NDArray[np.float64]
 
 
 def nonnegative_least_squares(gram_nn: Tensor, target_n: Tensor) -> Tensor:
@@ -21,33 +25,38 @@ def nonnegative_least_squares(gram_nn: Tensor, target_n: Tensor) -> Tensor:
 
     Lawson & Hanson (1974), chapter 23, on normal equations; exact up to rounding for the few canaries of a guard.
     """
+    return torch.from_numpy(_solve(gram_nn.double().numpy(), target_n.double().numpy()))
+
+
+def _solve(gram_nn: Array, target_n: Array) -> Array:
+    """In numpy: on matrices this small the cost is that of the calls."""
     n = len(target_n)
-    x_n = torch.zeros(n, dtype=torch.float64)
-    active = torch.zeros(n, dtype=torch.bool)  # the constraints that hold with equality: x may be positive there
+    x_n = np.zeros(n)
+    active = np.zeros(n, dtype=bool)  # the constraints that hold with equality: x may be positive there
     scale = float(gram_nn.diagonal().max()) if n else 0.0
-    tolerance = 1e-12 * max(float(target_n.abs().max()) if n else 0.0, 1e-300)
+    tolerance = 1e-12 * max(float(np.abs(target_n).max()) if n else 0.0, 1e-300)
     for _ in range(3 * n + 10):
         slope_n = target_n - gram_nn @ x_n
-        slope_n[active] = -torch.inf
-        if n == 0 or float(slope_n.max()) <= tolerance:
+        slope_n[active] = -np.inf
+        if n == 0 or slope_n.max() <= tolerance:
             break
-        active[int(slope_n.argmax())] = True
+        active[slope_n.argmax()] = True
         while True:
-            index = active.nonzero().flatten()
-            ridge = 1e-14 * scale * torch.eye(len(index), dtype=torch.float64)  # equal or opposite gradients
-            solved = torch.linalg.solve(gram_nn[index][:, index] + ridge, target_n[index])
-            if bool((solved > 0).all()):
-                x_n = torch.zeros(n, dtype=torch.float64)
+            index = active.nonzero()[0]
+            ridge = 1e-14 * scale * np.eye(len(index))  # equal or opposite gradients
+            solved = np.linalg.solve(gram_nn[np.ix_(index, index)] + ridge, target_n[index])
+            if (solved > 0).all():
+                x_n = np.zeros(n)
                 x_n[index] = solved
                 break
             old = x_n[index]
             falling = solved <= 0
-            step = float((old[falling] / (old[falling] - solved[falling]).clamp(min=1e-300)).min())
+            step = float((old[falling] / np.maximum(old[falling] - solved[falling], 1e-300)).min())
             moved = old + step * (solved - old)
-            x_n = torch.zeros(n, dtype=torch.float64)
-            x_n[index] = moved.clamp(min=0)
+            x_n = np.zeros(n)
+            x_n[index] = np.maximum(moved, 0)
             active = x_n > 0
-            if not bool(active.any()):
+            if not active.any():
                 break
     return x_n
 
@@ -62,25 +71,29 @@ def project(delta: Delta, canary_grads: Weights) -> Delta:
     names = list(delta)
     d_P = _flat([delta[name][0] for name in names])
     g_nP = _flat([canary_grads[name] for name in names], keep=1)
-    gram_nn = (g_nP @ g_nP.T).double()
-    norm_n = gram_nn.diagonal().sqrt()
-    products_n = (g_nP @ d_P).double()
-    if not bool((products_n > 0).any() & gram_nn.isfinite().all() & products_n.isfinite().all()):
+    gram_nn = _double(g_nP @ g_nP.T)
+    products_n = _double(g_nP @ d_P)
+    if not ((products_n > 0).any() and np.isfinite(gram_nn).all() and np.isfinite(products_n).all()):
         return delta
+    norm_n = np.sqrt(gram_nn.diagonal())
     keep = norm_n > 0
-    gram_nn = gram_nn[keep][:, keep] / (norm_n[keep, None] * norm_n[keep])
-    bound_n = 1e-6 * norm_n * d_P.norm()
+    gram_nn = gram_nn[np.ix_(keep, keep)] / (norm_n[keep, None] * norm_n[keep])
+    bound_n = 1e-6 * norm_n * float(d_P.norm())
     for _ in range(3):
-        multipliers_n = torch.zeros_like(norm_n)
-        multipliers_n[keep] = nonnegative_least_squares(gram_nn, products_n[keep] / norm_n[keep]) / norm_n[keep]
-        d_P = d_P - multipliers_n.to(d_P.dtype) @ g_nP
-        products_n = (g_nP @ d_P).double()
-        if not bool((products_n > 0.1 * bound_n).any()):
+        multipliers_n = np.zeros_like(norm_n)
+        multipliers_n[keep] = _solve(gram_nn, products_n[keep] / norm_n[keep]) / norm_n[keep]
+        d_P = d_P - torch.from_numpy(multipliers_n).to(d_P) @ g_nP
+        products_n = _double(g_nP @ d_P)
+        if not (products_n > 0.1 * bound_n).any():
             break
-    if bool((products_n > bound_n).any()):
+    if (products_n > bound_n).any():
         d_P = torch.zeros_like(d_P)
     split = d_P.split([delta[name].numel() for name in names])
     return {name: part.view(delta[name].shape) for name, part in zip(names, split, strict=True)}
+
+
+def _double(small: Tensor) -> Array:
+    return small.double().cpu().numpy()
 
 
 def _flat(tensors: list[Tensor], keep: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastweights.data.hashed_words import VOCAB
 from fastweights.layers.gru import GRU
-from fastweights.layers.scan import scan
+from fastweights.layers.scan import steady_scan
 
 DIM = 64
 Backbone = Literal["ssm", "gru"]
@@ -33,7 +33,7 @@ class ToySSM(nn.Module):
     def forward(self, x_BTD: Tensor, carry: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """``(h_BTD, carry)``."""
         u_BTD = self.b * (torch.sigmoid(self.gate(x_BTD)) * x_BTD)
-        s_BTD = scan(torch.tanh(self.a_logit).expand_as(u_BTD), u_BTD, carry["state"])
+        s_BTD = steady_scan(torch.tanh(self.a_logit), u_BTD, carry["state"])
         return self.c * s_BTD + self.d * x_BTD, {"state": s_BTD[:, -1]}
 
 
