@@ -234,8 +234,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower() if text.isprintable() else text.lower().translate(_CONTROLS)
     table, several = _tables()
-    if _several_pattern().search(text):
-        text = text.translate(several)
+    text = _several_pattern().sub(lambda found: several[ord(found.group())], text)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     tags = (codes >= _TAGS.start) & (codes < _TAGS.stop)
     low = np.where(codes < _TABLE_SIZE, codes, 0)
@@ -264,11 +263,25 @@ def looks_leet(folded: str) -> bool:
 
 def leet(folded: str) -> tuple[str, str]:
     """The text with digits and signs read as letters: ``1 ! |`` as i, and as l. Both keep every position."""
-    return folded.translate(_LEET_I), folded.translate(_LEET_L)
+    return _translate(folded, _LEET_I), _translate(folded, _LEET_L)
 
 
 def rot13(folded: str) -> str:
-    return folded.translate(_ROT13)
+    return _translate(folded, _ROT13)
+
+
+def _translate(text: str, table: dict[int, int]) -> str:
+    """``str.translate`` of single characters, fast for texts that are not ASCII too."""
+    if text.isascii():
+        return text.translate(table)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    low = np.arange(256, dtype=np.uint32)
+    for code, to in table.items():
+        if code < 256:
+            low[code] = to
+    return (
+        np.where(codes < 256, low[codes & 255], codes).astype(np.uint32).tobytes().decode("utf-32-le", "surrogatepass")
+    )
 
 
 class Squeezed(NamedTuple):

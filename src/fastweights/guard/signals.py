@@ -17,7 +17,7 @@ import numpy as np
 LOOK_BACK = 512
 """Characters of earlier text that the statistics use."""
 
-MAX_SCANNED = 16_384
+MAX_SCANNED = 32_768
 """A longer chunk is judged by windows of this many characters; the worst one counts."""
 
 _REGION = 256  # blob and minified shares are of at least so many characters
@@ -59,7 +59,7 @@ def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
 
 def _text_statistics(text: str, tail: str) -> tuple[Statistic | None, ...]:
     window = _shorten_rulers(tail + text)
-    fresh = min(len(window), len(_shorten_rulers(text))) if text else 0
+    fresh = max(0, len(window) - len(_shorten_rulers(tail)))
     return compression(window), cycle(window, fresh), *blobs(window, fresh)
 
 
