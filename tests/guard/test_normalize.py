@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastweights.guard.normalize import MAX_CHARACTERS, decoded, fold, leet, rot13, squeeze
+from fastweights.guard.normalize import MAX_CHARACTERS, fold
+from fastweights.guard.views import decoded, leet, rot13, squeeze
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 from fastweights.guard.grammar import Match, matches
 from fastweights.guard.lexicon import UNKNOWN, with_typos
 from fastweights.guard.lexicon import words as lexicon
-from fastweights.guard.normalize import decoded, fold, leet, looks_leet, rot13, squeeze
+from fastweights.guard.normalize import fold
 from fastweights.guard.squeezed import (
     PLAIN,
     REVERSED,
@@ -28,6 +28,7 @@ from fastweights.guard.squeezed import (
     near,
     segment,
 )
+from fastweights.guard.views import decoded, leet, looks_leet, rot13, squeeze
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
 _WORD_OR_BREAK = re.compile(_WORD.pattern + r"|[.!?\n]")

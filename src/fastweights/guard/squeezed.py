@@ -6,7 +6,7 @@ import numpy as np
 
 from fastweights.guard.lexicon import word_set
 from fastweights.guard.lexicon import words as lexicon
-from fastweights.guard.normalize import rot13
+from fastweights.guard.views import rot13
 
 WINDOW = 96
 """Letters from where a verb begins that a phrase may take."""
