@@ -1,4 +1,4 @@
-"""The views of a text that an override hides behind: letters squeezed together, leet, rot13, base64 and hex. Torch-free.
+"""The views of a text that an override hides behind: letters squeezed together, leet, rot13, base64 and hex.
 
 All but :func:`decoded` take a folded text (:func:`~fastweights.guard.normalize.fold`) and run in linear time.
 """
