@@ -28,7 +28,7 @@ def test_fsck_finds_repairs_and_collects(store, call):
     commit_turn(sessions, "s1", 1)
     code, out, _ = call("fsck", "--json")
     assert code == 0
-    assert json.loads(out)["checked"] == {"objects": 4, "sessions": 1, "models": 0}
+    assert json.loads(out)["checked"] == {"objects": 4, "sessions": 1, "models": 0, "runs": 0}
 
     sessions.path("s1", "trace.jsonl").write_bytes(b"junk")
     code, out, _ = call("fsck", "--json")

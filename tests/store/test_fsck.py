@@ -32,7 +32,7 @@ def test_a_missing_and_a_clean_store(tmp_path, sessions):
     assert not (tmp_path / "nothing").exists()
     report = fsck(sessions.store)
     assert report.findings == []
-    assert report.checked == {"objects": 6, "sessions": 1, "models": 0}
+    assert report.checked == {"objects": 6, "sessions": 1, "models": 0, "runs": 0}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from fastweights.store.root import Store
 if TYPE_CHECKING:
     from fastweights.services.chat import ChatService
     from fastweights.services.generate import GenerateService
+    from fastweights.services.monitor import MonitorService
 
 __all__ = ["ID_PATTERN", "Services", "Settings", "StrictJSONRoute", "Use"]
 
@@ -51,12 +52,17 @@ class Services:
         self._lock = threading.Lock()
 
     @cached_property
-    def _made(self) -> "tuple[ChatService, GenerateService]":
+    def _made(self) -> "tuple[ChatService, GenerateService, MonitorService]":
         from fastweights.services.chat import ChatService
         from fastweights.services.generate import GenerateService, ModelPool
+        from fastweights.services.monitor import MonitorService
 
         pool = ModelPool(self.store, self.settings.device)
-        return ChatService(self.store, pool=pool), GenerateService(self.store, pool=pool)
+        return (
+            ChatService(self.store, pool=pool),
+            GenerateService(self.store, pool=pool),
+            MonitorService(self.store, pool=pool),
+        )
 
     @property
     def chat(self) -> "ChatService":
@@ -67,6 +73,11 @@ class Services:
     def generate(self) -> "GenerateService":
         with self._lock:
             return self._made[1]
+
+    @property
+    def monitor(self) -> "MonitorService":
+        with self._lock:
+            return self._made[2]
 
     @property
     def device(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fastweights.clock import cpu_seconds
@@ -84,7 +86,7 @@ class Monitor:
 
     def _event(self, part: TextChunk, before: Session, outcome: Outcome) -> MonitorEvent:
         event, evidence = outcome.event, outcome.evidence
-        flags, grad_z, update_z = self._flags(event)
+        flags, grad_z, update_z = self._flags(event, len(part.ids))
         gate_reasons, rollback_reasons = _reasons(event)
         entropy, diversity = _token_figures(event, part)
         start, self.tokens = self.tokens, self.tokens + len(part.ids)
@@ -119,10 +121,10 @@ class Monitor:
         config = getattr(self.parts.model.lm, "config", None)
         return self.options.backbone if config is None else config.backbone
 
-    def _flags(self, event: Event) -> tuple[list[str], float | None, float | None]:
+    def _flags(self, event: Event, tokens: int) -> tuple[list[str], float | None, float | None]:
         limits = self.options.flags
         grad, update = event.grad_norm, event.attempted_update_norm
-        grad_z, update_z = _z(grad, self._grad_norms), _z(update, self._update_norms)
+        grad_z, update_z = _z(grad, tokens, self._grad_norms), _z(update, tokens, self._update_norms)
         flags = []
         if grad is not None and grad >= limits.abs_grad_norm:
             flags.append(f"flag: gradient norm {grad:.3g} (limit {limits.abs_grad_norm:g})")
@@ -182,14 +184,16 @@ def _compression_ratio(text: str) -> float | None:
     return len(zlib.compress(data, 9)) / len(data) if data else None
 
 
-def _z(value: float | None, history: deque[float]) -> float | None:
-    """Robust z against the history, to which the value then belongs."""
-    from statistics import median
+def _z(norm: float | None, tokens: int, history: deque[float]) -> float | None:
+    """Robust z against the history, to which the value then belongs.
 
+    A mean over T tokens has a norm that falls as ``1 / sqrt(T)``: what is compared is free of that.
+    """
     from fastweights.core.numerics import robust_z
 
-    if value is None:
+    if norm is None:
         return None
+    value = norm * math.sqrt(tokens)
     floor = max(_SPREAD_SHARE * abs(median(history)), 1e-9) if history else 1.0
     z = robust_z(value, history, spread_floor=floor, min_history=_MIN_HISTORY)
     history.append(value)

@@ -18,7 +18,8 @@ from fastweights.store.index import INDEX, folder_ids
 from fastweights.store.locks import Locks, process_alive, read_holder
 from fastweights.store.models import CHECKPOINT, MANIFEST, Models
 from fastweights.store.objects import sha256
-from fastweights.store.root import MODELS, OBJECTS, Store
+from fastweights.store.root import MODELS, OBJECTS, TEXT_RUNS, Store
+from fastweights.store.runs import Runs, check_run
 from fastweights.store.sessions import FOLDERS, LOCK, META, Sessions
 
 Level = Literal["error", "warning", "note"]
@@ -41,7 +42,7 @@ class Finding:
 class Report:
     root: str
     findings: list[Finding] = field(default_factory=list)
-    checked: dict[str, int] = field(default_factory=lambda: {"objects": 0, "sessions": 0, "models": 0})
+    checked: dict[str, int] = field(default_factory=lambda: {"objects": 0, "sessions": 0, "models": 0, "runs": 0})
     collected: int = 0
     collected_bytes: int = 0
 
@@ -81,6 +82,9 @@ class _Checker:
         self._index(MODELS)
         for name in folder_ids(self.store, MODELS):
             self._guarded(f"{MODELS}/{name}", lambda name=name: self._model(name))
+        self._index(TEXT_RUNS)
+        for name in folder_ids(self.store, TEXT_RUNS):
+            self._guarded(f"{TEXT_RUNS}/{name}", lambda name=name: self._run(name))
         self._orphans(gc, grace_s)
 
     # ------------------------------------------------------------ helpers
@@ -219,6 +223,12 @@ class _Checker:
         if (folder / CHECKPOINT).exists() or manifest["status"] in ("ready", "sleep_candidate"):
             self._guarded(where, lambda: _check_tensors(folder / CHECKPOINT, wanted))
         self._job(models, folder, manifest)
+
+    def _run(self, name: str) -> None:
+        """A monitor run: its records parse; one whose process is gone is noted as interrupted."""
+        self.report.checked["runs"] += 1
+        if cut_off := check_run(Runs(self.store), name):
+            self._found("note", f"{TEXT_RUNS}/{name}", *cut_off)
 
     def _jsonl(self, path: Path) -> None:
         data = atomic.read_bytes(path)
