@@ -38,7 +38,7 @@ learner = GradientLearner(parts.model, SignDescent())
 guard = Guard(Policy(spfw=SpfwPolicy(mode="enforce")), parts.guard.canaries)
 
 tokenizer = parts.loaded.tokenizer
-ids = tokenizer.encode("The owl of Brindlemoor writes only in green ink. " * 8)
+ids = tokenizer.encode("The owl of Brindlemoor writes only in green ink. " * 16)
 session = guard.begin(learner, learner.init())
 for outcome in read(guard, learner, session, next_token_chunks(tokenizer.bos_id, ids, 64)):
     event = outcome.event

@@ -161,6 +161,5 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, megabytes: int) ->
     )
     tokens, before, peak = map(int, run.stdout.split())
     assert tokens > megabytes * 150_000
-    assert peak < 500e6
-    if megabytes < 100:
-        assert peak - before < 80e6
+    assert peak < 1e9
+    assert peak - before < 120e6  # before: after training the tokenizer, which takes most
