@@ -12,7 +12,7 @@ def test_equals_torch(name: str) -> None:
     model, x = build(name, torch.float32), tokens(1, 200)
     h, end = model.hidden(x)
     decoder = Decoder(model)
-    near = 1e-5 * float(h.abs().max())  # of the largest value, over 200 recurrent steps
+    near = 1e-5 * float(h.detach().abs().max())  # of the largest value, over 200 recurrent steps
     for t, token in enumerate(x[0].tolist()):
         h_D = decoder.step(token)
         torch.testing.assert_close(torch.from_numpy(h_D), h[0, t], rtol=1e-5, atol=near)
