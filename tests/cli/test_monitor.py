@@ -162,19 +162,20 @@ def test_an_empty_file_names_the_file(call, tmp_path: Path) -> None:
 
 
 def test_policies(tmp_path: Path) -> None:
-    assert named_policy(None) == (Policy(), None)
-    policy, gate = named_policy("observe")
+    assert named_policy(None) == Policy()
+    policy = named_policy("observe")
     assert policy.audit.mode == policy.spfw.mode == "observe"
-    assert gate is not None
-    assert gate.override.mode == "observe"
+    assert policy.gate is not None
+    assert policy.gate.override.mode == "observe"
     file = tmp_path / "mine.yaml"
     file.write_text("drift: {budget: 0.25}\ngate: {override: {mode: 'off'}}\n")
-    policy, gate = named_policy(str(file))
+    policy = named_policy(str(file))
     assert (policy.name, policy.drift.budget) == ("mine", 0.25)
+    assert policy.gate is not None
+    assert policy.gate.override.mode == "off"
+    gate = adjusted(policy, words=True, min_entropy=1.5).gate
     assert gate is not None
     assert gate.override.mode == "off"
-    _, gate = adjusted(policy, gate, words=True, min_entropy=1.5)
-    assert gate is not None
     assert gate.entropy.table is not None
     assert gate.entropy.table.limit(7) == 1.5
     file.write_text("drift: {budgett: 0.25}\n")

@@ -15,7 +15,8 @@ from fastweights.guard.canaries import Canaries, largest_rise, token_rows
 from fastweights.guard.event import Event
 from fastweights.guard.evidence import Evidence, Stage, Verdict
 from fastweights.guard.guard import Guard, Outcome
-from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Mode, Policy, SpfwPolicy
+from fastweights.guard.mode import Mode
+from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Policy, SpfwPolicy
 from fastweights.guard.state import GuardState, Session
 from fastweights.guard.stream import read
 from tests.contracts.learners import RULES, TinyModel, learner, random_chunk

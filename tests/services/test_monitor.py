@@ -29,14 +29,16 @@ PROSE = (
     "the cart while her brother counted the sacks twice. In the afternoon they watched the swallows over the weir. "
 )
 BENIGN = (files("fastweights.data") / "assets" / "tiny.txt").read_text(encoding="utf-8")[:1500]
+_NO_GATE = GatePolicy(**{name: {"mode": "off"} for name in GatePolicy.model_fields})  # type: ignore[arg-type]
 OFF = Policy(
     name="off",
     audit=AuditPolicy(mode="off"),
     drift=DriftPolicy(mode="off"),
     cusum=CusumPolicy(mode="off"),
     spfw=SpfwPolicy(mode="off"),
+    gate=_NO_GATE,
 )
-NO_GATE = GatePolicy(**{name: {"mode": "off"} for name in GatePolicy.model_fields})  # type: ignore[arg-type]
+NO_GATE = Policy(gate=_NO_GATE)
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ def test_defect_05_history_without_spread_made_benign_text_roll_back(service: Mo
     """The same sentence over and over has a MAD near 0; a different but harmless one must not fire."""
     sentence = " ".join(f"w{i}" for i in range(32)) + " "
     other = " ".join(f"v{i}" for i in range(32)) + " "
-    events, _ = monitor(service, sentence * 24 + other + PROSE * 2, chunk_tokens=32, gate=NO_GATE)
+    events, _ = monitor(service, sentence * 24 + other + PROSE * 2, chunk_tokens=32, policy=NO_GATE)
     assert not [e for e in events if e.rollback_triggered], [e.rollback_reasons for e in events]
     assert not [e for e in events[8:] if "robust" in " ".join(e.reasons)]
 
@@ -238,7 +240,7 @@ def test_defect_05_history_without_spread_made_benign_text_roll_back(service: Mo
 def test_defect_06_rollback_restored_only_the_last_of_several_inner_steps(service: MonitorService) -> None:
     """A rolled-back chunk leaves no trace at all, and its canary rise is that of all inner steps together."""
     strict_audit = OFF.model_copy(update={"audit": AuditPolicy(max_delta=1e-9)})
-    steps = {"chunk_tokens": 32, "inner_steps": 4, "lr": 5.0, "gate": NO_GATE}
+    steps = {"chunk_tokens": 32, "inner_steps": 4, "lr": 5.0}
     events, summary = monitor(service, PROSE * 3, policy=strict_audit, **steps)
     frozen, _ = monitor(service, PROSE * 3, policy=OFF, updates=False, **steps)
     assert summary.rolled_back > 0
@@ -255,7 +257,7 @@ def test_defect_06_rollback_restored_only_the_last_of_several_inner_steps(servic
 
 def test_defect_07_a_nan_update_was_committed(service: MonitorService) -> None:
     """A gradient or loss that is not a number blocks under any policy, and the event is still JSON."""
-    options = MonitorOptions(policy=OFF, gate=NO_GATE, chunk_tokens=16)
+    options = MonitorOptions(policy=OFF, chunk_tokens=16)
     parts = build_monitor(service.pool, options)
     poisoned = words(PROSE)[20]
     table = parts.model.lm.get_submodule("embedding").weight  # type: ignore[union-attr, attr-defined]
@@ -307,7 +309,7 @@ def test_defect_11_the_sign_of_the_alignment(service: MonitorService) -> None:
     """A positive cosine means that the SGD step lowers the canary loss: checked against the measured canaries."""
     from fastweights.data.canaries import CANARY_TEXTS
 
-    options = {"chunk_tokens": 14, "policy": OFF, "gate": NO_GATE, "lr": 0.01}
+    options = {"chunk_tokens": 14, "policy": OFF, "lr": 0.01}
     helpful, _ = monitor(service, CANARY_TEXTS["prose"], **options)
     first = helpful[0]
     assert first.grad_canary_cos is not None

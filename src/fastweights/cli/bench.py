@@ -1,6 +1,6 @@
 """``fastweights bench``: each hot path beside its naive twin in the same run; parity first, then a ratio."""
 
-from typing import Any
+from typing import Any, Literal
 
 from cyclopts import App
 
@@ -48,6 +48,29 @@ def decode(*, model: str | None = None, prefix: int = 256, tokens: int = 64, rep
     from fastweights.services.bench import bench_decode
 
     _report(bench_decode(output.current().store(), model, prefix=prefix, tokens=tokens, repeats=repeats))
+
+
+@app.command
+def monitor(
+    *, backbone: Literal["ssm", "gru"] = "ssm", chunk_tokens: int = 128, tokens: int = 20_000, repeats: int = 5
+) -> None:
+    """The monitor on the toy model, every check on, against autograd and canaries read one by one.
+
+    Parameters
+    ----------
+    backbone
+        Of the toy.
+    chunk_tokens
+        Tokens a chunk.
+    tokens
+        Tokens read each time (of the shipped text, repeated).
+    repeats
+        Readings; the median counts.
+    """
+    from fastweights.services.bench_monitor import bench_monitor
+
+    store = output.current().store()
+    _report(bench_monitor(store, backbone=backbone, chunk_tokens=chunk_tokens, tokens=tokens, repeats=repeats))
 
 
 @app.command

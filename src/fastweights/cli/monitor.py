@@ -127,10 +127,8 @@ def monitor(
     write_json
         Also write the JSON of the last input to a file (default: monitor_report.json).
     """
-    chosen, gate = named_policy(policy)
-    chosen, gate = adjusted(
-        chosen,
-        gate,
+    chosen = adjusted(
+        named_policy(policy),
         words=model in (None, "toy"),
         disable_gate=disable_gate,
         min_entropy=min_entropy_threshold,
@@ -150,7 +148,6 @@ def monitor(
     options = _options(
         flags={name: value for name, value in flags.items() if value is not None},
         policy=chosen,
-        gate=gate,
         model=model,
         backbone=backbone,
         objective=objective,

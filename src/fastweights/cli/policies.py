@@ -5,7 +5,7 @@ from typing import Any
 
 from fastweights.cli import output
 from fastweights.errors import NotFound
-from fastweights.guard.gate_policy import GatePolicy, flat
+from fastweights.guard.gate_policy import GatePolicy, complete_gate, flat
 from fastweights.guard.policy import Policy
 from fastweights.hints import near_miss, validate
 
@@ -14,25 +14,22 @@ _ROLLBACK = ("audit", "cusum", "drift")
 _RULES = tuple(GatePolicy.model_fields)
 
 
-def named_policy(which: str | None) -> tuple[Policy, GatePolicy | None]:
-    """A name of :data:`NAMES` or a YAML or JSON file: the keys of a policy, and ``gate`` for the input gate."""
+def named_policy(which: str | None) -> Policy:
+    """A name of :data:`NAMES`, or a YAML or JSON file with the keys of a policy."""
     if which is None or which == "default":
-        return Policy(), None
+        return Policy()
     if which == "observe":
         modes = {name: {"mode": "observe"} for name in (*_ROLLBACK, "spfw")}
-        return Policy(name="observe", **modes), GatePolicy(**{name: {"mode": "observe"} for name in _RULES})  # type: ignore[arg-type]
+        gate = GatePolicy(**{name: {"mode": "observe"} for name in _RULES})  # type: ignore[arg-type]
+        return Policy(name="observe", gate=gate, **modes)  # type: ignore[arg-type]
     path = Path(which)
     if not path.exists() and path.suffix == "":
         raise NotFound(f"policy {which!r} is neither a file nor a name{near_miss(which, NAMES)}")
-    data = _read(path)
-    gate = data.pop("gate", None)
-    chosen = validate(Policy, {"name": path.stem[:64], **data}, f"policy file {str(path)!r}")
-    return chosen, None if gate is None else validate(GatePolicy, gate, f"policy file {str(path)!r}, gate")
+    return validate(Policy, {"name": path.stem[:64], **_read(path)}, f"policy file {str(path)!r}")
 
 
 def adjusted(
     policy: Policy,
-    gate: GatePolicy | None,
     *,
     words: bool,
     disable_gate: bool = False,
@@ -44,7 +41,7 @@ def adjusted(
     max_delta: float | None = None,
     max_z: float | None = None,
     spfw: bool | None = None,
-) -> tuple[Policy, GatePolicy | None]:
+) -> Policy:
     """The policy with what the flags change. A threshold of the gate holds for every length of chunk."""
     changes: dict[str, Any] = {}
     if disable_rollback:
@@ -64,16 +61,9 @@ def adjusted(
     if disable_gate:
         rules = {name: {**rules.get(name, {}), "mode": "observe"} for name in _RULES}
     if rules:
-        base = (gate or shipped_gate(words=words)).model_dump()
-        gate = validate(GatePolicy, {**base, **{n: {**base[n], **change} for n, change in rules.items()}}, "monitor")
-    return (validate(Policy, {**policy.model_dump(), **changes}, "monitor") if changes else policy), gate
-
-
-def shipped_gate(*, words: bool) -> GatePolicy:
-    """The shipped limits for a model of words, or of bytes."""
-    from fastweights.services.monitor_parts import default_gate_for
-
-    return default_gate_for(words=words)
+        base = complete_gate(policy.gate, words=words).model_dump()
+        changes["gate"] = {**base, **{name: {**base[name], **change} for name, change in rules.items()}}
+    return validate(Policy, {**policy.model_dump(), **changes}, "monitor") if changes else policy
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from fastweights.core.numerics import robust_z
 from fastweights.core.state import is_finite
 from fastweights.guard.canaries import largest_rise
 from fastweights.guard.evidence import Evidence, Stage, Verdict
-from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Mode
+from fastweights.guard.mode import Mode
+from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from fastweights.core.learner import Proposal
 from fastweights.core.state import Chunk, Weights
-from fastweights.guard.policy import Mode
+from fastweights.guard.mode import Mode
 from fastweights.guard.state import GuardState
 
 Stage = Literal["input", "proposal", "candidate"]

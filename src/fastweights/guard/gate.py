@@ -10,7 +10,7 @@ from fastweights.core.state import Chunk
 from fastweights.guard.evidence import Evidence, Stage, Verdict
 from fastweights.guard.gate_policy import GatePolicy
 from fastweights.guard.judge import INPUT_RULES, Finding, ood_finding, rule_finding
-from fastweights.guard.policy import Mode
+from fastweights.guard.mode import Mode
 from fastweights.guard.signals import Signals, measure
 
 

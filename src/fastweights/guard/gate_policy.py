@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fastweights.guard.policy import Mode
+from fastweights.guard.mode import Mode
 
 
 class _Config(BaseModel):
@@ -110,6 +110,19 @@ class GatePolicy(_Config):
     blob: BlobPolicy = BlobPolicy()
     override: OverridePolicy = OverridePolicy()
     ood: OodPolicy = OodPolicy()
+
+
+def complete_gate(gate: GatePolicy | None, *, words: bool) -> GatePolicy:
+    """The gate with the shipped limits for word-like tokens (the toy's words, BPE) or bytes wherever it has none."""
+    shipped = default_gate("word" if words else "byte")
+    if gate is None:
+        return shipped
+    rules = {}
+    for name in GatePolicy.model_fields:
+        own, default = getattr(gate, name), getattr(shipped, name)
+        limits = {k: getattr(default, k) for k, v in own if isinstance(getattr(default, k), LimitTable) and v is None}
+        rules[name] = own.model_copy(update=limits)
+    return GatePolicy(**rules)
 
 
 @functools.cache

@@ -1,13 +1,9 @@
 """What the guard enforces: one frozen config, torch-free, shared by YAML, CLI, HTTP and the dashboard's form."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
-Mode = Literal["off", "observe", "enforce"]
-"""``off``: no verdict. ``observe``: a verdict that never decides. ``enforce``: a failed check refuses the write.
-
-Canary losses, deltas and drift are measured and reported under every mode."""
+from fastweights.guard.gate_policy import GatePolicy
+from fastweights.guard.mode import Mode
 
 
 class _Config(BaseModel):
@@ -54,3 +50,4 @@ class Policy(_Config):
     drift: DriftPolicy = DriftPolicy()
     cusum: CusumPolicy = CusumPolicy()
     spfw: SpfwPolicy = SpfwPolicy()
+    gate: GatePolicy | None = Field(default=None, description="of text; default: the shipped limits for its tokens")

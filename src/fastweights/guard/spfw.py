@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fastweights.core.learner import Proposal
 from fastweights.core.state import Delta, Weights, add
-from fastweights.guard.policy import Mode, SpfwPolicy
+from fastweights.guard.mode import Mode
+from fastweights.guard.policy import SpfwPolicy
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastweights.data.canaries import CANARY_TEXTS
 from fastweights.errors import FastweightsError
-from fastweights.guard.gate_policy import GatePolicy
+from fastweights.guard.gate_policy import complete_gate
 from fastweights.services.generate import ModelPool
 from fastweights.services.records import MonitorOptions
 
@@ -80,18 +80,19 @@ def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequenc
     texts = dict(CANARY_TEXTS) if canary_text is None else {f"own-{i}": t for i, t in enumerate(canary_text, 1)}
     if options.model == TOY:
         model, cut, decode, encode, limit = _toy(options)
+        words = True
     else:
         model, cut, decode, encode, limit = _stored(pool, options)
+        words = pool.open(options.model).loaded.tokenizer.kind != "byte"
     learner = GradientLearner(model, rule, options.inner_steps)
     policy = options.policy
     if not options.updates:  # SPFW makes its own candidate; the figure is wanted, the write is not
         spfw = policy.spfw.model_copy(update={"mode": "observe" if policy.spfw.mode == "enforce" else policy.spfw.mode})
         policy = policy.model_copy(update={"spfw": spfw})
-    gate = options.gate or default_gate_for(words=options.model == TOY)
     guard = Guard(
         policy,
         _canaries(learner, model, texts, encode, limit, options.objective),
-        gate_checks(gate),
+        gate_checks(complete_gate(policy.gate, words=words)),
         score_after=False,
     )
     return MonitorParts(
@@ -165,16 +166,6 @@ def _positions(chunk: Chunk) -> Any:
     import torch
 
     return torch.arange(chunk.targets_BT.shape[1])
-
-
-def default_gate_for(*, words: bool) -> GatePolicy:
-    from fastweights.guard import gate_policy
-
-    shipped = getattr(gate_policy, "default_gate", None)
-    try:
-        return GatePolicy() if shipped is None else shipped("word" if words else "byte")
-    except FileNotFoundError:
-        return GatePolicy()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fastweights.guard.event import Event
-from fastweights.guard.gate_policy import GatePolicy
 from fastweights.guard.policy import Policy
 
 Identifier = str
@@ -208,7 +207,6 @@ class MonitorOptions(Record):
     clip: float = Field(default=1.0, gt=0, le=1e6, description="longest gradient that sgd takes whole (L2)")
     inner_steps: int = Field(default=1, ge=1, le=16)
     policy: Policy = Policy()
-    gate: GatePolicy | None = Field(default=None, description="default: the shipped limits for the model's tokens")
     flags: MonitorThresholds = MonitorThresholds()
     influence: bool = Field(default=False, description="each chunk's most influential tokens: one more pass")
     updates: bool = Field(default=True, description="false: everything is measured, nothing is written")

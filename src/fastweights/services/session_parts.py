@@ -58,6 +58,8 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     from fastweights.data.canaries import CANARY_TEXTS
     from fastweights.errors import FastweightsError
     from fastweights.guard.canaries import Canaries, token_rows
+    from fastweights.guard.gate import gate_checks
+    from fastweights.guard.gate_policy import complete_gate
     from fastweights.guard.guard import Guard
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.memory.context_nets import build_memory
@@ -70,8 +72,9 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     model = AdaptedLM(loaded.lm, memory, loaded.tokenizer.bos_id)
     learner = GradientLearner(model, _rule(options), options.inner_steps)
     rows = [loaded.tokenizer.encode(text)[:CANARY_TOKENS] for text in CANARY_TEXTS.values()]
+    gate = complete_gate(options.policy.gate, words=loaded.tokenizer.kind != "byte")
     canaries = Canaries.prepare(learner, tuple(CANARY_TEXTS), token_rows(rows, loaded.tokenizer.bos_id))
-    return Parts(open_model, model, learner, Guard(options.policy, canaries), options.chunk_tokens)
+    return Parts(open_model, model, learner, Guard(options.policy, canaries, gate_checks(gate)), options.chunk_tokens)
 
 
 def _rule(options: SessionOptions) -> UpdateRule:
