@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import FastweightsError
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from fastweights.models.registry import LoadedModel
 
 _TOLERANCE = 1e-4
-TEXT = (
-    "It is a truth that whoever reads a long letter twice will find in it something that was not there before. "
-    "She folded the paper, set it beside the lamp, and looked out at the rain that had followed them from the coast. "
-)
 
 
 def bench_chat(store: Store, model_id: str | None, *, learn: int, generate: int, repeats: int) -> dict[str, Any]:
@@ -126,8 +123,9 @@ def _random_model() -> LoadedModel:
 
 
 def _message(loaded: LoadedModel, tokens: int) -> str:
-    """Text of just so many tokens, the closing line break included."""
-    text = TEXT * (tokens // 20 + 1)
+    """Text of just so many tokens, the line break that closes a message included."""
+    text = (files("fastweights.data") / "assets" / "tiny.txt").read_text(encoding="utf-8")[: 16 * tokens]
+    text = " ".join(text.split())
     for end in range(tokens - 1, 0, -1) if loaded.tokenizer.kind == "byte" else range(len(text), 0, -1):
         if len(loaded.tokenizer.encode(text[:end] + "\n")) <= tokens:
             return text[:end]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OnEvent = Callable[[str, Any], None]
 _TITLE_CHARACTERS = 60
+_LOOK_BACK = 80  # characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ class ChatService:
         from fastweights.guard.stream import read
 
         tokenizer = at.parts.loaded.tokenizer
-        session = at.value
+        session = _next_message(at.value)
         ids = tokenizer.encode(self._as_paragraph(at, message))
         last = int(session.fast.carry["last_B"][0])
         chunks = next_token_chunks(last, ids, at.parts.chunk_tokens)
@@ -243,6 +244,12 @@ class ChatService:
 
 
 # ---------------------------------------------------------------------- records
+
+
+def _next_message(session: Session) -> Session:
+    """A message looks back a little way into the one before (a phrase may be split), not far enough to be called a
+    repetition of it: people do say things twice."""
+    return replace(session, guard=replace(session.guard, tail=session.guard.tail[-_LOOK_BACK:]))
 
 
 def _tell(on_event: OnEvent | None, kind: str) -> Callable[[str], None] | None:
