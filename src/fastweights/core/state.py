@@ -58,8 +58,8 @@ def subtract(after: Weights, before: Weights) -> Delta:
 
 def norm_B(tensors: Mapping[str, Tensor]) -> Tensor:
     """L2 norm over all tensors of each sequence: ``[B]``."""
-    per_tensor = [t.flatten(1).norm(dim=1) for t in tensors.values()]
-    return torch.stack(per_tensor, dim=0).norm(dim=0)
+    per_tensor = [torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors.values()]
+    return per_tensor[0] if len(per_tensor) == 1 else torch.linalg.vector_norm(torch.stack(per_tensor), dim=0)
 
 
 def dot_B(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ _LONGEST_GAP = 4096  # characters of white space between two tokens that are kep
 _TOKEN = re.compile(r"\w{1,32}|[^\w\s]")
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=32_768)
 def word_id(token: str) -> int:
     """The id of one token."""
     digest = hashlib.blake2b(token.encode("utf-8", errors="surrogatepass"), digest_size=8).digest()
@@ -39,10 +39,11 @@ def stream_words(pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
     for piece in pieces:
         text, before = rest + piece, 0
         for match in _TOKEN.finditer(text):
-            if match.end() == len(text) and len(match.group()) < MAX_WORD:
+            token, end = match[0], match.end()
+            if end == len(text) and len(token) < MAX_WORD:
                 break  # it may go on in the next piece
-            yield match.group(), text[before : match.end()]
-            before = match.end()
+            yield token, text[before:end]
+            before = end
         rest = text[before:][-_LONGEST_GAP:]
     last = 0
     for match in _TOKEN.finditer(rest):

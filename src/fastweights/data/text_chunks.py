@@ -5,9 +5,9 @@ Bytes that are not UTF-8 become U+FFFD. The chunks are those of the whole text, 
 
 import codecs
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from fastweights.data.bpe import cut
 from fastweights.data.hashed_words import stream_words, word_id
 from fastweights.data.tokenizer import Tokenizer, text_bytes
 
@@ -34,18 +34,10 @@ def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
 
 def word_chunks(pieces: Iterable[str], size: int) -> Iterator[TextChunk]:
     """Hashed words, ``size`` a chunk, the last one with what is left."""
-    ids: list[int] = []
-    tokens: list[str] = []
-    sources: list[str] = []
-    for token, source in stream_words(pieces):
-        ids.append(word_id(token))
-        tokens.append(token)
-        sources.append(source)
-        if len(ids) == size:
-            yield TextChunk(ids, "".join(sources), tokens)
-            ids, tokens, sources = [], [], []
-    if ids:
-        yield TextChunk(ids, "".join(sources), tokens)
+    words = stream_words(pieces)
+    while found := list(islice(words, size)):
+        tokens, sources = zip(*found, strict=True)
+        yield TextChunk(list(map(word_id, tokens)), "".join(sources), list(tokens))
 
 
 def token_chunks(pieces: Iterable[str], tokenizer: Tokenizer, size: int) -> Iterator[TextChunk]:
@@ -69,6 +61,8 @@ def token_chunks(pieces: Iterable[str], tokenizer: Tokenizer, size: int) -> Iter
 
 
 def _between_words(parts: Iterable[bytes]) -> Iterator[bytes]:
+    from fastweights.data.bpe import cut  # brings a library that the toy's words do not need
+
     rest = b""
     for part in parts:
         rest += part
