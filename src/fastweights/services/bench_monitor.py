@@ -142,17 +142,32 @@ def _peak_mb(chunk_tokens: int) -> float | None:
         return None
     file = resources.files("fastweights.data") / "assets" / "tiny.txt"
     with tempfile.TemporaryDirectory() as root:
-        options = [f"--file={file}", f"--chunk-tokens={chunk_tokens}", "--json", f"--root={root}"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fastweights", "monitor", *options],
-            stdout=subprocess.DEVNULL,
+        line = ["monitor", f"--file={file}", f"--chunk-tokens={chunk_tokens}", "--json", f"--root={root}"]
+        done = subprocess.run(
+            [sys.executable, "-c", _PEAK, *line],
+            capture_output=True,
+            text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise FastweightsError(f"bench monitor: `fastweights monitor` ended with {process.returncode}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    if done.returncode != 0:
+        raise FastweightsError(f"bench monitor: `fastweights monitor` failed: {done.stderr.strip()[-200:]}")
+    return float(done.stdout.splitlines()[-1]) / 1e6
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from fastweights.cli.main import run
+code = run(sys.argv[1:])
+status = Path("/proc/self/status")
+if status.exists():  # of this process alone: a child's ru_maxrss begins at what its parent held
+    lines = status.read_text().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak)
+sys.exit(code)
+"""
 
 
 # ---------------------------------------------------------------------- the naive twin
