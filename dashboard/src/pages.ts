@@ -12,4 +12,5 @@ export interface Page {
 export const pages: readonly Page[] = [
   { path: "/train", name: "Train", key: "t", view: lazy(() => import("./views/train/TrainPage")) },
   { path: "/chat", name: "Chat", key: "c", view: lazy(() => import("./views/chat/ChatPage")) },
+  { path: "/sentry", name: "Sentry", key: "s", view: lazy(() => import("./views/sentry/SentryPage")) },
 ];

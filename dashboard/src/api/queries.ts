@@ -2,7 +2,7 @@
 import { QueryClient, queryOptions } from "@tanstack/react-query";
 import { ApiProblem } from "../lib/problem";
 import { api, take } from "./client";
-import type { TrainJob } from "./types";
+import type { MonitorRunDetail, TrainJob } from "./types";
 
 export const queryClient = new QueryClient({
   defaultOptions: {
@@ -60,4 +60,30 @@ export const sessionLog = (id: string) =>
   queryOptions({
     queryKey: ["session", id, "log"],
     queryFn: () => take(api.GET("/api/text/sessions/{session_id}/log", { params: { path: { session_id: id } } })),
+  });
+
+export const monitorRuns = queryOptions({
+  queryKey: ["monitor"],
+  queryFn: () => take(api.GET("/api/text/runs")),
+  refetchInterval: (query) => (query.state.data?.some((run) => run.status === "running") ? 2_000 : 10_000),
+});
+
+/** As many chunks as the page holds of one run; the rest is in the API. */
+export const MOST_CHUNKS = 10_000;
+const PAGE = 2_000;
+
+export const monitorRun = (id: string) =>
+  queryOptions({
+    queryKey: ["monitor", id],
+    queryFn: async (): Promise<MonitorRunDetail> => {
+      const events: MonitorRunDetail["events"] = [];
+      for (;;) {
+        const query = { after: events.at(-1)?.chunk_index ?? -1, limit: PAGE };
+        const answer = api.GET("/api/text/runs/{run_id}", { params: { path: { run_id: id }, query } });
+        const page = (await take(answer)) as MonitorRunDetail;
+        events.push(...page.events);
+        if (!page.more || page.events.length === 0 || events.length >= MOST_CHUNKS) return { ...page, events };
+      }
+    },
+    staleTime: 60_000,
   });

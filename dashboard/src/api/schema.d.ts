@@ -408,6 +408,112 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/text/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Runs
+         * @description Every run, newest first, those of the command line too.
+         */
+        get: operations["runs_api_text_runs_get"];
+        put?: never;
+        /**
+         * Monitor
+         * @description Monitor a text or a demo; answers when it is read and the run is stored.
+         */
+        post: operations["monitor_api_text_runs_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/ttt/monitor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Monitor
+         * @description Monitor a text or a demo; answers when it is read and the run is stored.
+         */
+        post: operations["monitor_api_ttt_monitor_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/runs/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Monitor Stream
+         * @description The same as events: `event` (MonitorEvent) a chunk, then `done` (MonitorRun) or `error` (Problem).
+         *
+         *     A client that goes away ends the run; what was read until then is stored as cancelled.
+         */
+        post: operations["monitor_stream_api_text_runs_stream_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/runs/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run
+         * @description One run with its events (at most `limit`, those with a chunk index above `after`).
+         */
+        get: operations["run_api_text_runs__run_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/runs/{run_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description Past events first, then live ones: `event` (MonitorEvent), at the end of the run `done` (MonitorRun).
+         */
+        get: operations["events_api_text_runs__run_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -453,6 +559,17 @@ export interface components {
              * @default 0.01
              */
             spread_floor: number;
+        };
+        /** BlobPolicy */
+        BlobPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            encoded?: components["schemas"]["LimitTable"] | null;
+            minified?: components["schemas"]["LimitTable"] | null;
         };
         /**
          * CanaryFigures
@@ -723,6 +840,48 @@ export interface components {
             /** At */
             at?: string | null;
         };
+        /**
+         * GatePolicy
+         * @description All input rules of a text, and the out-of-distribution rule of a proposal.
+         */
+        GatePolicy: {
+            /**
+             * @default {
+             *       "mode": "enforce"
+             *     }
+             */
+            entropy: components["schemas"]["RulePolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce"
+             *     }
+             */
+            diversity: components["schemas"]["RulePolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce"
+             *     }
+             */
+            repetition: components["schemas"]["RepetitionPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce"
+             *     }
+             */
+            blob: components["schemas"]["BlobPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce"
+             *     }
+             */
+            override: components["schemas"]["OverridePolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce"
+             *     }
+             */
+            ood: components["schemas"]["OodPolicy"];
+        };
         /** GenerateRequest */
         GenerateRequest: {
             /** Model Id */
@@ -789,6 +948,37 @@ export interface components {
             /** Device */
             device: string;
         };
+        /**
+         * LimitPoint
+         * @description At ``size`` (tokens, words, characters or bytes: the statistic's own unit): the limit, and what is typical.
+         */
+        LimitPoint: {
+            /** Size */
+            size: number;
+            /** Limit */
+            limit: number;
+            /** Typical */
+            typical: number;
+        };
+        /**
+         * LimitTable
+         * @description Limits of one statistic over sizes. ``side``: "low" refuses values below the limit, "high" those above.
+         */
+        LimitTable: {
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "low" | "high";
+            /** Points */
+            points: components["schemas"]["LimitPoint"][];
+            /**
+             * Least Size
+             * @description smaller sizes are not judged
+             * @default 1
+             */
+            least_size: number;
+        };
         /** ModelInfo */
         ModelInfo: {
             /** Model Id */
@@ -829,6 +1019,439 @@ export interface components {
              * @default false
              */
             shipped: boolean;
+        };
+        /**
+         * MonitorEvent
+         * @description One chunk: the guard's event, and what the monitor adds. ``reasons``: refusals, then flags.
+         */
+        MonitorEvent: {
+            /** Chunk Index */
+            chunk_index: number;
+            /** Token Start */
+            token_start: number;
+            /** Token End */
+            token_end: number;
+            /** Chunk Preview */
+            chunk_preview: string;
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "committed" | "blocked" | "rolled_back";
+            /** Reasons */
+            reasons: string[];
+            /** Loss */
+            loss: number | null;
+            /** Loss After */
+            loss_after: number | null;
+            /** Grad Norm */
+            grad_norm: number | null;
+            /** Attempted Update Norm */
+            attempted_update_norm: number | null;
+            /** Update Norm */
+            update_norm: number;
+            /** Projected Fraction */
+            projected_fraction: number | null;
+            /** Canaries */
+            canaries: components["schemas"]["CanaryFigures"][];
+            /** Canary Delta */
+            canary_delta: number | null;
+            /** Canary Delta Z */
+            canary_delta_z: number | null;
+            /** Canary Grad Norm */
+            canary_grad_norm: number | null;
+            /** Grad Canary Cos */
+            grad_canary_cos: number | null;
+            /** Grad Canary Dot */
+            grad_canary_dot: number | null;
+            /** Drift */
+            drift: number | null;
+            /** Cusum */
+            cusum: number;
+            /** Checks */
+            checks: components["schemas"]["CheckResult"][];
+            /** Step */
+            step: number;
+            /** Flagged */
+            flagged: boolean;
+            /** Grad Z */
+            grad_z: number | null;
+            /** Update Z */
+            update_z: number | null;
+            /** Gate Allowed */
+            gate_allowed: boolean;
+            /** Gate Reasons */
+            gate_reasons: string[];
+            /** Update Skipped */
+            update_skipped: boolean;
+            /** Rollback Triggered */
+            rollback_triggered: boolean;
+            /** Rollback Reasons */
+            rollback_reasons: string[];
+            /** Canary Loss Before */
+            canary_loss_before: number | null;
+            /** Canary Loss After */
+            canary_loss_after: number | null;
+            /** Token Entropy */
+            token_entropy: number | null;
+            /** Token Diversity */
+            token_diversity: number | null;
+            /** Compression Ratio */
+            compression_ratio: number | null;
+            /** Top Influence Tokens */
+            top_influence_tokens: [
+                string,
+                number
+            ][];
+            /** Backbone */
+            backbone: string;
+            /**
+             * Objective
+             * @enum {string}
+             */
+            objective: "ar" | "mlm";
+        };
+        /**
+         * MonitorOptions
+         * @description How a text is monitored.
+         */
+        MonitorOptions: {
+            /**
+             * Model
+             * @description toy, or a model id
+             * @default toy
+             */
+            model: string;
+            /**
+             * Backbone
+             * @description of the toy
+             * @default ssm
+             * @enum {string}
+             */
+            backbone: "ssm" | "gru";
+            /**
+             * Objective
+             * @description next token, or (toy only) masked tokens
+             * @default ar
+             * @enum {string}
+             */
+            objective: "ar" | "mlm";
+            /**
+             * Chunk Tokens
+             * @default 128
+             */
+            chunk_tokens: number;
+            /**
+             * Rule
+             * @default sgd
+             * @enum {string}
+             */
+            rule: "sgd" | "muon";
+            /**
+             * Lr
+             * @default 0.05
+             */
+            lr: number;
+            /**
+             * Clip
+             * @description longest gradient that sgd takes whole (L2)
+             * @default 1
+             */
+            clip: number;
+            /**
+             * Inner Steps
+             * @default 1
+             */
+            inner_steps: number;
+            /**
+             * @default {
+             *       "name": "default",
+             *       "audit": {
+             *         "max_delta": 0.1,
+             *         "max_z": 8,
+             *         "min_history": 8,
+             *         "mode": "enforce",
+             *         "spread_floor": 0.01,
+             *         "window": 64
+             *       },
+             *       "drift": {
+             *         "budget": 0.5,
+             *         "mode": "enforce"
+             *       },
+             *       "cusum": {
+             *         "limit": 0.3,
+             *         "mode": "enforce",
+             *         "slack": 0.005
+             *       },
+             *       "spfw": {
+             *         "mode": "enforce"
+             *       }
+             *     }
+             */
+            policy: components["schemas"]["Policy"];
+            /**
+             * @default {
+             *       "abs_grad_norm": 2.5,
+             *       "abs_update_norm": 0.05,
+             *       "robust_z": 6
+             *     }
+             */
+            flags: components["schemas"]["MonitorThresholds"];
+            /**
+             * Influence
+             * @description each chunk's most influential tokens: one more pass
+             * @default false
+             */
+            influence: boolean;
+            /**
+             * Updates
+             * @description false: everything is measured, nothing is written
+             * @default true
+             */
+            updates: boolean;
+            /**
+             * Seed
+             * @description of the toy's weights and of the masks
+             * @default 0
+             */
+            seed: number;
+        };
+        /**
+         * MonitorRequest
+         * @description Body of ``POST /api/text/runs``: options and a text, or the name of a built-in demo.
+         */
+        MonitorRequest: {
+            /**
+             * Model
+             * @description toy, or a model id
+             * @default toy
+             */
+            model: string;
+            /**
+             * Backbone
+             * @description of the toy
+             * @default ssm
+             * @enum {string}
+             */
+            backbone: "ssm" | "gru";
+            /**
+             * Objective
+             * @description next token, or (toy only) masked tokens
+             * @default ar
+             * @enum {string}
+             */
+            objective: "ar" | "mlm";
+            /**
+             * Chunk Tokens
+             * @default 128
+             */
+            chunk_tokens: number;
+            /**
+             * Rule
+             * @default sgd
+             * @enum {string}
+             */
+            rule: "sgd" | "muon";
+            /**
+             * Lr
+             * @default 0.05
+             */
+            lr: number;
+            /**
+             * Clip
+             * @description longest gradient that sgd takes whole (L2)
+             * @default 1
+             */
+            clip: number;
+            /**
+             * Inner Steps
+             * @default 1
+             */
+            inner_steps: number;
+            /**
+             * @default {
+             *       "name": "default",
+             *       "audit": {
+             *         "max_delta": 0.1,
+             *         "max_z": 8,
+             *         "min_history": 8,
+             *         "mode": "enforce",
+             *         "spread_floor": 0.01,
+             *         "window": 64
+             *       },
+             *       "drift": {
+             *         "budget": 0.5,
+             *         "mode": "enforce"
+             *       },
+             *       "cusum": {
+             *         "limit": 0.3,
+             *         "mode": "enforce",
+             *         "slack": 0.005
+             *       },
+             *       "spfw": {
+             *         "mode": "enforce"
+             *       }
+             *     }
+             */
+            policy: components["schemas"]["Policy"];
+            /**
+             * @default {
+             *       "abs_grad_norm": 2.5,
+             *       "abs_update_norm": 0.05,
+             *       "robust_z": 6
+             *     }
+             */
+            flags: components["schemas"]["MonitorThresholds"];
+            /**
+             * Influence
+             * @description each chunk's most influential tokens: one more pass
+             * @default false
+             */
+            influence: boolean;
+            /**
+             * Updates
+             * @description false: everything is measured, nothing is written
+             * @default true
+             */
+            updates: boolean;
+            /**
+             * Seed
+             * @description of the toy's weights and of the masks
+             * @default 0
+             */
+            seed: number;
+            /** Text */
+            text?: string | null;
+            /** Demo */
+            demo?: ("demo" | "high_entropy") | null;
+            /**
+             * Canary Text
+             * @description in place of the shipped canaries; never stored or logged
+             */
+            canary_text?: string[] | null;
+        };
+        /**
+         * MonitorRun
+         * @description One run of the store. ``source``: text, stdin, a demo's name, or the file's.
+         */
+        MonitorRun: {
+            /** Run Id */
+            run_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "done" | "failed" | "cancelled" | "interrupted";
+            /** Source */
+            source: string;
+            request: components["schemas"]["MonitorOptions"];
+            /** Own Canaries */
+            own_canaries: number;
+            summary: components["schemas"]["MonitorSummary"] | null;
+            /** Input Bytes */
+            input_bytes: number;
+            /** Input Sha256 */
+            input_sha256: string | null;
+            /** Input Kept Bytes */
+            input_kept_bytes: number;
+            /** Error */
+            error: string | null;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+        };
+        /**
+         * MonitorRunDetail
+         * @description A run with its events, or a page of them; ``more``: there are later ones.
+         */
+        MonitorRunDetail: {
+            /** Run Id */
+            run_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "done" | "failed" | "cancelled" | "interrupted";
+            /** Source */
+            source: string;
+            request: components["schemas"]["MonitorOptions"];
+            /** Own Canaries */
+            own_canaries: number;
+            summary: components["schemas"]["MonitorSummary"] | null;
+            /** Input Bytes */
+            input_bytes: number;
+            /** Input Sha256 */
+            input_sha256: string | null;
+            /** Input Kept Bytes */
+            input_kept_bytes: number;
+            /** Error */
+            error: string | null;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** Events */
+            events: components["schemas"]["MonitorEvent"][];
+            /** More */
+            more: boolean;
+        };
+        /**
+         * MonitorSummary
+         * @description ``cpu_seconds``: of the whole process; ``tokens_per_cpu_second``: of the reading alone.
+         */
+        MonitorSummary: {
+            /** File */
+            file: string | null;
+            /** Model */
+            model: string;
+            /** Policy */
+            policy: string;
+            /** Updates */
+            updates: boolean;
+            /** Chunks */
+            chunks: number;
+            /** Committed */
+            committed: number;
+            /** Blocked */
+            blocked: number;
+            /** Rolled Back */
+            rolled_back: number;
+            /** Flagged */
+            flagged: number;
+            /** Tokens */
+            tokens: number;
+            /** Loss Mean */
+            loss_mean: number | null;
+            /** Drift */
+            drift: number | null;
+            /** Cpu Seconds */
+            cpu_seconds: number;
+            /** Tokens Per Cpu Second */
+            tokens_per_cpu_second: number | null;
+        };
+        /**
+         * MonitorThresholds
+         * @description Flags: they report, they refuse nothing.
+         */
+        MonitorThresholds: {
+            /**
+             * Abs Grad Norm
+             * @default 2.5
+             */
+            abs_grad_norm: number;
+            /**
+             * Abs Update Norm
+             * @description of the attempted update
+             * @default 0.05
+             */
+            abs_update_norm: number;
+            /**
+             * Robust Z
+             * @description of gradient or update norm over the last 64 chunks
+             * @default 6
+             */
+            robust_z: number;
         };
         /**
          * NewSession
@@ -923,6 +1546,29 @@ export interface components {
             session_id?: string | null;
         };
         /**
+         * OodPolicy
+         * @description Out of distribution and a heavy write: refused only if loss and gradient norm are both above their limits.
+         */
+        OodPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            loss?: components["schemas"]["LimitTable"] | null;
+            grad_norm?: components["schemas"]["LimitTable"] | null;
+        };
+        /** OverridePolicy */
+        OverridePolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+        };
+        /**
          * Policy
          * @description Every check of a :class:`~fastweights.guard.guard.Guard`. Non-finite values always block, under any policy.
          */
@@ -964,6 +1610,8 @@ export interface components {
              *     }
              */
             spfw: components["schemas"]["SpfwPolicy"];
+            /** @description of text; default: the shipped limits for its tokens */
+            gate?: components["schemas"]["GatePolicy"] | null;
         };
         /**
          * PresetInfo
@@ -990,6 +1638,30 @@ export interface components {
             dim: number;
             /** Layers */
             layers: number;
+        };
+        /** RepetitionPolicy */
+        RepetitionPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            cycle?: components["schemas"]["LimitTable"] | null;
+            compression?: components["schemas"]["LimitTable"] | null;
+        };
+        /**
+         * RulePolicy
+         * @description One statistic's rule. ``table`` None: not judged (nothing was calibrated).
+         */
+        RulePolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            table?: components["schemas"]["LimitTable"] | null;
         };
         /**
          * Sampling
@@ -3195,6 +3867,577 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runs_api_text_runs_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorRun"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    monitor_api_text_runs_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorRunDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    monitor_api_ttt_monitor_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorRunDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    monitor_stream_api_text_runs_stream_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_api_text_runs__run_id__get: {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorRunDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    events_api_text_runs__run_id__events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
                 };
             };
             /** @description Bad Request */

@@ -39,11 +39,31 @@ export function field(openapi: unknown, schema: string, path: string): Field {
   };
 }
 
-/** `$ref`, also with siblings or inside `allOf`; siblings win over what they refer to. */
+/** `$ref`, also with siblings, inside `allOf`, or as "this or null"; siblings win over what they refer to. */
 function follow(schemas: Json, node: Json): Json {
-  const inner = Array.isArray(node.allOf) && node.allOf.length === 1 ? record(node.allOf[0]) : node;
+  const options = [node.allOf, node.anyOf].flatMap((list) => (Array.isArray(list) ? list.map(record) : [])).filter((entry) => entry.type !== "null");
+  const inner = options.length === 1 && "$ref" in (options[0] as Json) ? (options[0] as Json) : node;
   const ref = typeof inner.$ref === "string" ? inner.$ref.split("/").at(-1) : undefined;
   return ref ? { ...record(schemas[ref]), ...node } : node;
+}
+
+/** Dotted paths of the numbers and choices below a path. Records that cannot be given in part (with required fields) are left out. */
+export function leaves(openapi: unknown, schema: string, path: string): string[] {
+  const schemas = record(record(record(openapi).components).schemas);
+  let node = record(schemas[schema] ?? schemas[`${schema}-Input`]);
+  for (const name of path.split(".")) node = follow(schemas, record(record(node.properties)[name]));
+  const found: string[] = [];
+  const walk = (at: Json, prefix: string): void => {
+    for (const [name, raw] of Object.entries(record(at.properties))) {
+      const child = follow(schemas, record(raw));
+      const here = `${prefix}.${name}`;
+      if (child.properties) {
+        if (!Array.isArray(child.required) || child.required.length === 0) walk(child, here);
+      } else if (Array.isArray(child.enum) || child.type === "number" || child.type === "integer") found.push(here);
+    }
+  };
+  walk(node, path);
+  return found;
 }
 
 /** A copy of `target` with `value` at a dotted path; `undefined` removes it, and empty parents go with it. */

@@ -2,7 +2,7 @@ import type { Decision, JobStatus } from "../api/types";
 import { DECISION_LABEL } from "../lib/events";
 import classes from "./Status.module.css";
 
-type Shape = "disc" | "ring" | "square" | "triangle" | "cross" | "dash" | "pulse";
+type Shape = "disc" | "ring" | "square" | "triangle" | "cross" | "dash" | "pulse" | "flag";
 type Tone = "good" | "warn" | "bad" | "quiet" | "live";
 
 const JOB: Record<JobStatus, [Shape, Tone, string]> = {
@@ -30,6 +30,7 @@ function Mark({ shape }: { shape: Shape }) {
       {shape === "square" && <rect x="1.2" y="1.2" width="7.6" height="7.6" fill="currentColor" />}
       {shape === "triangle" && <path d="M5 9.3.4 1.2h9.2Z" fill="currentColor" />}
       {shape === "cross" && <path d="m1.5 1.5 7 7m0-7-7 7" stroke="currentColor" strokeWidth="2" />}
+      {shape === "flag" && <path d="M2 9.6V.8h6.6L6.8 3.3l1.8 2.5H3.2" fill="currentColor" stroke="currentColor" strokeWidth="0.9" strokeLinejoin="round" />}
       {shape === "dash" && <path d="M1 5h8" stroke="currentColor" strokeWidth="2" />}
     </svg>
   );
@@ -53,6 +54,17 @@ export function DecisionMark({ decision, count }: { decision: Decision; count?: 
       <Mark shape={shape} />
       {count !== undefined && <b>{count}</b>}
       {DECISION_LABEL[decision]}
+    </span>
+  );
+}
+
+/** A chunk that was noted, whatever was decided on it. */
+export function FlagMark({ count }: { count?: number }) {
+  return (
+    <span className={classes.status} data-tone={count === 0 ? "quiet" : "note"}>
+      <Mark shape="flag" />
+      {count !== undefined && <b>{count}</b>}
+      flagged
     </span>
   );
 }

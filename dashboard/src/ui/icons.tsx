@@ -60,3 +60,6 @@ export const Play = icon(<path d="M5 3.2v9.6L12.6 8Z" fill="currentColor" stroke
 export const Menu = icon(<path d="M2.5 4h11M2.5 8h11M2.5 12h11" />);
 export const Talk = icon(<path d="M2.5 3.5h11v7.5H7.2L4.3 13.3V11H2.5Z" />);
 export const Keys = icon(<path d="M5.9 6a2.1 2.1 0 1 1 3.2 1.8c-.7.4-1.1.8-1.1 1.6M8 12.3v.1" />);
+export const File = icon(<path d="M3.5 1.8h5.3l3.7 3.7v8.7h-9ZM8.6 1.8v3.9h3.9" />);
+export const Save = icon(<path d="M8 2.5v7.4M4.8 6.9 8 10.1l3.2-3.2M3 13.3h10" />);
+export const Overlay = icon(<path d="M2 11.5c2.4-7.5 4-7.5 6-3s3.8 4 6-3.5M2 13.8h12" />);

@@ -1,10 +1,10 @@
 import { Fragment, useState } from "react";
 import type { ChunkEvent } from "../../api/types";
 import { figure, fixed, percent, signed } from "../../lib/format";
+import { ChunkDetail } from "../../ui/ChunkDetail";
 import { Chevron } from "../../ui/icons";
 import { DecisionMark } from "../../ui/Status";
 import classes from "./ChunkTable.module.css";
-import { ChunkDetail } from "./ChunkDetail";
 
 /** Every chunk of a turn with all figures of its event; a row opens its canaries and checks. */
 export function ChunkTable({ events }: { events: ChunkEvent[] }) {

@@ -3,8 +3,8 @@ import { useLocalStorage } from "@mantine/hooks";
 import { useMemo } from "react";
 import type { TrainPoint } from "../../api/types";
 import { count, figure, fixed } from "../../lib/format";
+import { Chart, type RunCurve } from "../../ui/Chart";
 import { Swatch } from "../../ui/Swatch";
-import { Chart, type RunCurve } from "./Chart";
 import classes from "./Charts.module.css";
 import type { Shown } from "./useRuns";
 

@@ -3,15 +3,18 @@ import { useElementSize } from "@mantine/hooks";
 import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { axisTick } from "../../lib/format";
-import { stroke } from "../../lib/palette";
-import { alignCurves, type Curve, lastKnown } from "../../lib/series";
-import { Swatch } from "../../ui/Swatch";
+import { axisTick } from "../lib/format";
+import { stroke } from "../lib/palette";
+import { type ChartMark, drawMarks } from "../lib/marks";
+import { alignCurves, type Curve, lastKnown } from "../lib/series";
+import { Swatch } from "./Swatch";
 import classes from "./Chart.module.css";
 
 export interface RunCurve extends Curve {
   id: string;
   slot: number;
+  /** Said beside the value where one chart has several kinds of curve; without it only the stroke tells. */
+  label?: string;
 }
 
 interface Props {
@@ -22,9 +25,17 @@ interface Props {
   format: (value: number | null) => string;
   /** Values are far apart (held-out figures): draw each as a dot too. */
   sparse?: boolean;
+  /** Charts with the same key share the pointer's place. */
+  sync?: string;
+  height?: number;
+  /** Places that matter, by shape, dash and word as well as by colour. */
+  marks?: readonly ChartMark[];
+  /** What to add to the reading at the pointer's place. */
+  tell?: (x: number) => string | null;
+  onPick?: (x: number) => void;
 }
 
-const HEIGHT = 190;
+const NO_MARKS: readonly ChartMark[] = [];
 
 /** Steps of the horizontal axis: whole numbers only. */
 const WHOLE = [0, 1, 2, 3, 4, 5, 6, 7, 8].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
@@ -47,7 +58,7 @@ function padded(_: uPlot, low: number | null, high: number | null): [number, num
 }
 
 /** One figure of the overlaid runs against steps or time; the pointer's place is shared by all charts of the page. */
-export function Chart({ title, unit, xLabel, curves, format, sparse = false }: Props) {
+export function Chart({ title, unit, xLabel, curves, format, sparse = false, sync = "train", height = 190, marks = NO_MARKS, tell, onPick }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const { ref, width } = useElementSize<HTMLDivElement>();
@@ -57,6 +68,11 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
   const slots = curves.map((curve) => curve.slot).join();
   const latest = useRef(data);
   latest.current = data;
+  const marked = useRef(marks);
+  marked.current = marks;
+  const pick = useRef(onPick);
+  pick.current = onPick;
+  const rows = marks.reduce((most, mark) => Math.max(most, mark.row + 1), 0);
 
   useEffect(() => {
     if (!host.current || width === 0) return;
@@ -71,11 +87,11 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
     const drawn = new uPlot(
       {
         width,
-        height: HEIGHT,
-        padding: [10, 12, 0, 0],
+        height,
+        padding: [10 + 13 * rows, 12, 0, 0],
         legend: { show: false },
         scales: { x: { time: false }, y: { range: padded } },
-        cursor: { sync: { key: "train" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
+        cursor: { sync: { key: sync }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
         axes: [
           { ...axis, grid: { show: false }, size: 28, gap: 4, incrs: WHOLE },
           { ...axis, size: 46, gap: 6, values: (u, ticks) => ticks.map((tick) => (isEmpty([...u.data]) ? "" : axisTick(tick))) },
@@ -93,7 +109,17 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
             };
           }),
         ],
-        hooks: { setCursor: [(u) => setIndex(u.cursor.idx ?? null)] },
+        hooks: {
+          setCursor: [(u) => setIndex(u.cursor.idx ?? null)],
+          draw: [(u) => drawMarks(u.ctx, marked.current, (x) => u.valToPos(x, "x", true), u.bbox, devicePixelRatio, colour)],
+          ready: [
+            (u) =>
+              u.over.addEventListener("click", () => {
+                const x = u.cursor.idx == null ? undefined : u.data[0][u.cursor.idx];
+                if (x !== undefined) pick.current?.(x);
+              }),
+          ],
+        },
       },
       latest.current as uPlot.AlignedData,
       host.current,
@@ -103,10 +129,11 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
       plot.current = null;
       drawn.destroy();
     };
-  }, [slots, scheme, width === 0, sparse]);
+  }, [slots, scheme, width === 0, sparse, sync, height, rows]);
 
   useEffect(() => plot.current?.setData(data as uPlot.AlignedData), [data]);
-  useEffect(() => plot.current?.setSize({ width, height: HEIGHT }), [width]);
+  useEffect(() => plot.current?.redraw(false), [marks]);
+  useEffect(() => plot.current?.setSize({ width, height }), [width, height]);
 
   const [xs, ...columns] = data;
   const at = index !== null && index < xs.length ? index : null;
@@ -117,20 +144,21 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false }: P
   const empty = isEmpty(data);
   const said = readings.map((reading) => `${reading.id} ${format(reading.value)}`).join(", ");
   return (
-    <figure className={classes.chart} aria-label={`${title} in ${unit}: ${said}`} data-chart={title} data-points={xs.length}>
+    <figure className={classes.chart} aria-label={`${title} in ${unit}: ${said}`} data-chart={title} data-points={xs.length} data-marks={marks.length}>
       <figcaption>
         <span className={classes.title}>{title}</span>
-        <span className={classes.unit}>{at === null ? unit : `${unit} at ${xLabel} ${String(+(xs[at] as number).toPrecision(7))}`}</span>
+        <span className={classes.unit}>{at === null ? unit : [`${unit} at ${xLabel} ${String(+(xs[at] as number).toPrecision(7))}`, tell?.(xs[at] as number)].filter(Boolean).join(", ")}</span>
         <span className={classes.readings}>
           {readings.map((reading) => (
             <span key={reading.id} title={reading.id}>
               {readings.length > 1 && <Swatch slot={reading.slot} />}
+              {reading.label && <small>{reading.label}</small>}
               {format(reading.value)}
             </span>
           ))}
         </span>
       </figcaption>
-      <div ref={ref} className={classes.frame} style={{ height: HEIGHT }}>
+      <div ref={ref} className={classes.frame} style={{ height }}>
         <div ref={host} />
         {empty && <p>No value yet</p>}
       </div>

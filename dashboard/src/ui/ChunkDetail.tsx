@@ -1,6 +1,6 @@
-import type { ChunkEvent, CheckResult } from "../../api/types";
-import { figure, fixed, plural, signed } from "../../lib/format";
-import classes from "./ChunkTable.module.css";
+import type { ChunkEvent, CheckResult } from "../api/types";
+import { figure, fixed, plural, signed } from "../lib/format";
+import classes from "./ChunkDetail.module.css";
 
 /** One chunk's reasons, canary losses and checks. */
 export function ChunkDetail({ event }: { event: ChunkEvent }) {

@@ -1,0 +1,109 @@
+/** Refused chunks on a chart: a dashed line, a shape above it, and the word where there is room. Drawing apart, pure. */
+import type { Decision } from "../api/types";
+import { DECISION_LABEL } from "./events";
+
+export type Refusal = Exclude<Decision, "committed">;
+
+export interface ChartMark {
+  x: number;
+  decision: Refusal;
+  /** Line of shapes above the plot, from the bottom: one per overlaid run. */
+  row: number;
+}
+
+export interface MarkGroup {
+  decision: Refusal;
+  row: number;
+  first: number;
+  last: number;
+  /** Room to the right of the last shape, up to the next group of the row or the end. */
+  room: number;
+  text: string;
+}
+
+const NEAR = 11;
+
+/** Neighbours with one decision share their word: `blocked` or `blocked ×5`. Places in CSS pixels, ascending. */
+export function groupMarks(marks: readonly ChartMark[], place: (x: number) => number, end: number): MarkGroup[] {
+  const rows = [...new Set(marks.map((mark) => mark.row))];
+  return rows.flatMap((row) => {
+    const groups: (MarkGroup & { n: number })[] = [];
+    for (const mark of marks) {
+      if (mark.row !== row) continue;
+      const at = place(mark.x);
+      const open = groups.at(-1);
+      if (open && open.decision === mark.decision && at - open.last <= NEAR) {
+        open.last = at;
+        open.n += 1;
+      } else groups.push({ decision: mark.decision, row, first: at, last: at, room: 0, text: "", n: 1 });
+    }
+    return groups.map(({ n, ...group }, i) => ({
+      ...group,
+      room: (groups[i + 1]?.first ?? end) - group.last,
+      text: n > 1 ? `${DECISION_LABEL[group.decision]} ×${n}` : DECISION_LABEL[group.decision],
+    }));
+  });
+}
+
+const COLOUR: Record<Refusal, string> = { blocked: "--warn", rolled_back: "--bad" };
+
+interface Box {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+/** Onto a canvas in device pixels; `place` gives device pixels too. */
+export function drawMarks(
+  ctx: CanvasRenderingContext2D,
+  marks: readonly ChartMark[],
+  place: (x: number) => number,
+  box: Box,
+  ratio: number,
+  colour: (name: string) => string,
+): void {
+  if (marks.length === 0) return;
+  ctx.save();
+  ctx.lineWidth = ratio;
+  ctx.globalAlpha = marks.length > 60 ? 0.25 : 0.55;
+  for (const mark of marks) {
+    const x = Math.round(place(mark.x));
+    if (x < box.left || x > box.left + box.width) continue;
+    ctx.strokeStyle = colour(COLOUR[mark.decision]);
+    ctx.setLineDash(mark.decision === "blocked" ? [3 * ratio, 3 * ratio] : [ratio, 2 * ratio]);
+    ctx.beginPath();
+    ctx.moveTo(x, box.top);
+    ctx.lineTo(x, box.top + box.height);
+    ctx.stroke();
+  }
+  ctx.globalAlpha = 1;
+  ctx.setLineDash([]);
+  const level = (row: number) => box.top - (7 + 13 * row) * ratio;
+  for (const mark of marks) {
+    ctx.fillStyle = colour(COLOUR[mark.decision]);
+    shape(ctx, mark.decision, place(mark.x), level(mark.row), 3.4 * ratio);
+  }
+  ctx.font = `${10.5 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "left";
+  for (const group of groupMarks(marks, (x) => place(x) / ratio, (box.left + box.width) / ratio + 10)) {
+    if (ctx.measureText(group.text).width / ratio + 14 > group.room) continue;
+    ctx.fillStyle = colour(COLOUR[group.decision]);
+    ctx.fillText(group.text, (group.last + 7) * ratio, level(group.row));
+  }
+  ctx.restore();
+}
+
+/** The shapes of the decisions everywhere in the dashboard: a square, a triangle that points down. */
+function shape(ctx: CanvasRenderingContext2D, decision: Refusal, x: number, y: number, size: number): void {
+  ctx.beginPath();
+  if (decision === "blocked") ctx.rect(x - size, y - size, 2 * size, 2 * size);
+  else {
+    ctx.moveTo(x - 1.2 * size, y - size);
+    ctx.lineTo(x + 1.2 * size, y - size);
+    ctx.lineTo(x, y + 1.1 * size);
+    ctx.closePath();
+  }
+  ctx.fill();
+}

@@ -1,0 +1,147 @@
+import { SegmentedControl } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { Link, useLocation, useRoute, useSearchParams } from "wouter";
+import { followRun } from "../../api/followRun";
+import { monitorRun, monitorRuns } from "../../api/queries";
+import { aligned } from "../../lib/monitor";
+import { plural } from "../../lib/format";
+import { Empty } from "../../ui/Empty";
+import { Problem } from "../../ui/Problem";
+import { useTitle } from "../../ui/useTitle";
+import { Comparison } from "./Comparison";
+import { EventLog } from "./EventLog";
+import { clearEnded, useLive } from "./live";
+import { fromLive, fromRun, type Reading } from "./reading";
+import { RunForm } from "./RunForm";
+import { RunHistory } from "./RunHistory";
+import { RunStrip } from "./RunStrip";
+import classes from "./SentryPage.module.css";
+import { Telemetry } from "./Telemetry";
+
+export default function SentryPage() {
+  useTitle("Sentry");
+  const [location, navigate] = useLocation();
+  const [, params] = useRoute("/sentry/:id");
+  const [search] = useSearchParams();
+  const live = useLive();
+  const runs = useQuery(monitorRuns);
+  const id = params?.id ?? null;
+  const other = id ? search.get("with") : null;
+  const main = useRef<HTMLDivElement>(null);
+
+  // What has just ended is opened under its own address, unless another run is on show.
+  useEffect(() => {
+    if (live.phase !== "rest" || live.ended.length === 0) return;
+    const [first, second] = live.ended;
+    if (location === "/sentry") navigate(second ? `/sentry/${first}?with=${second}` : `/sentry/${first}`, { replace: true });
+    clearEnded();
+  }, [live.phase, live.ended, location, navigate]);
+
+  const list = runs.data ?? [];
+  const reading = live.runs.length > 0 && live.phase !== "rest";
+  return (
+    <div className={classes.page} data-open={id || reading ? true : undefined}>
+      <h1 className="visually-hidden">Sentry</h1>
+      <aside>
+        <RunForm
+          onStart={() => {
+            navigate("/sentry");
+            if (main.current && main.current.getBoundingClientRect().top > innerHeight / 2) main.current.scrollIntoView({ block: "start" });
+          }}
+        />
+      </aside>
+      <div className={classes.main} ref={main}>
+        <Problem error={runs.error} onRetry={() => void runs.refetch()} />
+        {id && reading && (
+          <p className={classes.meanwhile}>
+            A text is being read, {plural(live.runs.at(-1)?.events.length ?? 0, "chunk")} so far. <Link href="/sentry">Watch it</Link>
+          </p>
+        )}
+        {id ? (
+          <Stored key={`${id} ${other}`} id={id} other={other === id ? null : other} />
+        ) : reading ? (
+          <Live />
+        ) : (
+          live.ended.length === 0 && (
+            <div className="panel">
+              <Empty title={list.length ? "No run is open" : "No run yet"}>
+                {list.length
+                  ? "Put a text into the field and run it, or open one of the runs below."
+                  : "Choose an example at the left or type a text, then run it: each chunk is measured, judged and, where nothing is against it, learned. The demo takes about a second."}
+              </Empty>
+            </div>
+          )
+        )}
+        {list.length > 0 && <RunHistory runs={list} current={list.find((run) => run.run_id === id) ?? null} other={other} />}
+      </div>
+    </div>
+  );
+}
+
+/** The run that streams; two of them under two policies. */
+function Live() {
+  const live = useLive();
+  const readings = useMemo(() => live.runs.map((run, slot) => fromLive(run, slot)), [live.runs]);
+  return <Readings readings={readings} waiting={live.of > live.runs.length} />;
+}
+
+/** One run of the store, and another laid over it. */
+function Stored({ id, other }: { id: string; other: string | null }) {
+  const first = useQuery(monitorRun(id));
+  const second = useQuery({ ...monitorRun(other ?? id), enabled: other !== null });
+  useFollow(id, first.data?.status === "running");
+  useFollow(other, other !== null && second.data?.status === "running");
+  const readings = useMemo(() => {
+    if (!first.data) return [];
+    if (!other || !second.data) return [fromRun(first.data, other ? "A" : "", 0)];
+    return [fromRun(first.data, "A", 0), fromRun(second.data, "B", 1)];
+  }, [first.data, second.data, other]);
+  const error = first.error ?? (other ? second.error : null);
+  if (error) return <Problem error={error} onRetry={() => void Promise.all([first.refetch(), other && second.refetch()])} />;
+  if (readings.length === 0) return null;
+  return <Readings readings={readings} />;
+}
+
+function useFollow(id: string | null, running: boolean): void {
+  useEffect(() => {
+    if (!id || !running) return;
+    const stop = new AbortController();
+    void followRun(id, stop.signal);
+    return () => stop.abort();
+  }, [id, running]);
+}
+
+function Readings({ readings, waiting = false }: { readings: Reading[]; waiting?: boolean }) {
+  const [asked, setAsked] = useState<{ chunk: number; nth: number } | null>(null);
+  const [which, setWhich] = useState("A");
+  const [a, b] = readings;
+  const byChunk = useMemo(() => !a || !b || aligned(a.events, b.events), [a, b]);
+  if (!a) return null;
+  const shown = b && which === "B" ? b : a;
+  const pick = (chunk: number) => setAsked((before) => ({ chunk, nth: (before?.nth ?? 0) + 1 }));
+  return (
+    <>
+      {readings.map((reading) => (
+        <RunStrip key={reading.letter} reading={reading} />
+      ))}
+      {b && !waiting && b.status !== "running" && <Comparison a={a} b={b} onPick={pick} />}
+      {a.events.length > 0 && <Telemetry readings={readings} byChunk={byChunk} onPick={pick} />}
+      <EventLog
+        events={shown.events}
+        live={shown.status === "running"}
+        asked={asked}
+        title={
+          b && (
+            <SegmentedControl
+              aria-label="Chunks of which run"
+              value={shown.letter}
+              onChange={setWhich}
+              data={readings.map((reading) => ({ value: reading.letter, label: `Run ${reading.letter}` }))}
+            />
+          )
+        }
+      />
+    </>
+  );
+}
