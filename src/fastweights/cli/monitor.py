@@ -14,6 +14,7 @@ from fastweights.hints import validate
 from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorRun
 
 if TYPE_CHECKING:
+    from fastweights.services.generate import ModelPool
     from fastweights.services.monitor import MonitorService
 
 app = App(name="monitor", help="Read any text through the guard: what each chunk would write, and whether it may.")
@@ -291,3 +292,49 @@ def _cell(value: float | None, width: int, form: str) -> str:
 def printable(text: str) -> str:
     """The text on one line, without control characters (a monitored text must not steer the terminal)."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+@app.command
+def calibrate(
+    *,
+    benign: Annotated[list[Path], Parameter(consume_multiple=True, negative="")],
+    model: str = "toy",
+    fpr: float = 0.01,
+    lr: float | None = None,
+    out: Path | None = None,
+) -> None:
+    """Limits from harmless text: write a policy file for --policy, of monitor and sessions alike.
+
+    Parameters
+    ----------
+    benign
+        Text files (several may follow).
+    model
+        toy, or a model id.
+    fpr
+        Share of chunks of such text that may be refused, all checks together.
+    lr
+        Learning rate that the model will learn with (default: the monitor's).
+    out
+        Where to write (default: policy-MODEL.yaml).
+    """
+    import yaml
+
+    from fastweights.services.calibration import calibrate_policy
+
+    shared = output.current()
+    out = out or Path(f"policy-{model}.yaml")
+    policy, observed = calibrate_policy(_pool(), benign, model=model, fpr=fpr, lr=lr, name=out.stem[:64])
+    out.write_text(yaml.safe_dump(policy.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    result = {"policy": str(out), "chunks": observed.chunks, "fpr": fpr, **policy.model_dump(exclude={"gate", "spfw"})}
+    text = (
+        f"{out}: from {observed.chunks} chunks; a canary may rise by {policy.audit.max_delta:.4g} nats a chunk, "
+        f"drift by {policy.drift.budget:.4g} in all"
+    )
+    shared.emit(result, text)
+
+
+def _pool() -> "ModelPool":
+    from fastweights.services.generate import ModelPool
+
+    return ModelPool(output.current().store())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.registry import LoadedModel
 
-CANARY_TOKENS = 64
+CANARY_TOKENS = 40
 _KEPT = 32  # combinations of model and options whose canaries stay prepared
 
 
