@@ -21,6 +21,7 @@ VERBS = {
     "chat": "Talk to a session; its fast weights learn as it reads.",
     "session": "Sessions: ls, new, show, log, fork, reset.",
     "monitor": "Read any text through the guard and show every write.",
+    "redteam": "Attack a model and its guard; report success against utility.",
     "eval": "Measure a model: bits per byte of any text.",
     "bench": "Measure speed; each bench checks that its fast path is right first.",
     "doctor": "What is installed and works.",
