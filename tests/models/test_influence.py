@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fastweights.core.state import Chunk
+from fastweights.core.tree import map_tree
 from fastweights.models.adapted_lm import AdaptedLM
 from fastweights.models.influence import influence_BT, loss_from_embedding
 from fastweights.models.memory.context_nets import LinearContext
@@ -23,7 +24,7 @@ def test_equals_finite_differences(kind: str) -> None:
     ids = torch.randint(0, 20, (1, 7), generator=generator)
     chunk = Chunk(ids[:, :-1], ids[:, 1:], torch.ones(1, 6, dtype=torch.bool))
     modules, carry = dict(lm._modules), model.init_carry(1)
-    carry = torch.utils._pytree.tree_map(lambda t: t.double() if t.is_floating_point() else t, carry)
+    carry = map_tree(lambda t: t.double() if t.is_floating_point() else t, carry)
     found = influence_BT(model, weights, chunk, carry)
     assert found.shape == (1, 6)
     assert lm._modules == modules

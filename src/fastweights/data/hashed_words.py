@@ -17,7 +17,7 @@ _LONGEST_GAP = 4096  # characters of white space between two tokens that are kep
 _TOKEN = re.compile(r"\w{1,32}|[^\w\s]")
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=8192)
 def word_id(token: str) -> int:
     """The id of one token."""
     digest = hashlib.blake2b(token.encode("utf-8", errors="surrogatepass"), digest_size=8).digest()

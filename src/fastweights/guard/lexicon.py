@@ -134,7 +134,8 @@ def with_typos() -> dict[str, str]:
                 table.setdefault(spelling, letter)
     for word in _NEVER_TYPOS:
         table.pop(word, None)
-    return {**table, **exact}
+    table.update(exact)
+    return table
 
 
 def _one_edit(word: str) -> set[str]:
