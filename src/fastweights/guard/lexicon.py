@@ -6,6 +6,9 @@ typing error. All words are written as :func:`~fastweights.guard.normalize.fold`
 """
 
 import functools
+from collections.abc import Sequence
+
+import numpy as np
 
 UNKNOWN = "x"
 
@@ -123,19 +126,29 @@ def words() -> dict[str, str]:
     return table
 
 
+def class_letters(found: Sequence[str]) -> str:
+    """The class letter of each word, misspelt key words (one deletion, insertion, substitution or swap) included."""
+    hashes, classes = _spellings()
+    wanted = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
+    at = np.searchsorted(hashes, wanted)
+    at[at == len(hashes)] = 0
+    return np.where(hashes[at] == wanted, classes[at], ord(UNKNOWN)).astype(np.uint8).tobytes().decode("ascii")
+
+
 @functools.cache
-def with_typos() -> dict[str, str]:
-    """:func:`words` and every spelling one edit (deletion, insertion, substitution, swap) away from a key word."""
+def _spellings() -> tuple[np.ndarray, np.ndarray]:
+    """(hashes of all spellings, ascending; their class letters). As strings, the 50,000 would take 10 MB."""
     exact = words()
-    table: dict[str, str] = {}
+    rows = [(list(exact), list(exact.values())), ([*_NEVER_TYPOS - exact.keys()], [UNKNOWN])]
     for word, letter in exact.items():
         if len(word) >= 6 and letter in _TYPO_CLASSES:
-            for spelling in _one_edit(word):
-                table.setdefault(spelling, letter)
-    for word in _NEVER_TYPOS:
-        table.pop(word, None)
-    table.update(exact)
-    return table
+            rows.append((sorted(_one_edit(word)), [letter]))
+    hashes = np.concatenate([np.fromiter(map(hash, spelt), np.int64, len(spelt)) for spelt, _ in rows])
+    classes = np.concatenate(
+        [np.resize(np.array([ord(c) for c in letter], np.uint8), len(spelt)) for spelt, letter in rows]
+    )
+    hashes, first = np.unique(hashes, return_index=True)  # where a spelling stands twice, the first one counts
+    return hashes, classes[first]
 
 
 def _one_edit(word: str) -> set[str]:

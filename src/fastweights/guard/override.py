@@ -6,13 +6,12 @@ rot13, and what base64 or hex runs decode to; and chat-template tags that a user
 
 import re
 from collections.abc import Callable
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 
 from fastweights.guard.grammar import Match, matches
-from fastweights.guard.lexicon import UNKNOWN, with_typos
+from fastweights.guard.lexicon import UNKNOWN, class_letters
 from fastweights.guard.lexicon import words as lexicon
 from fastweights.guard.normalize import fold
 from fastweights.guard.squeezed import (
@@ -140,10 +139,9 @@ def _scan_plain(
     it was. ``until``: for a reversed text, where the chunk ends in it.
     """
     words = _WORD.findall(folded)
-    table = with_typos()
-    codes = "".join(map(table.get, words, repeat(UNKNOWN)))
+    codes = class_letters(words)
     if other is not None:
-        again = "".join(map(table.get, _WORD.findall(other), repeat(UNKNOWN)))
+        again = class_letters(_WORD.findall(other))
         if len(again) == len(codes):
             codes = "".join([a if a != UNKNOWN else b for a, b in zip(codes, again, strict=True)])
     found = matches(words, codes)
@@ -151,7 +149,7 @@ def _scan_plain(
     if not found and _ENDS_WITH_EARLIER.search(folded):  # "ignore all of the above." and then another sentence
         pattern = _WORD_OR_BREAK
         words = pattern.findall(folded)
-        codes = "".join(map(table.get, words, repeat(UNKNOWN)))
+        codes = class_letters(words)
         codes = "".join(["." if word[0] in ".!?\n" else code for word, code in zip(words, codes, strict=True)])
         found = [match for match in matches(words, codes) if match.rule == "drop all"]
     if not found:
@@ -239,7 +237,7 @@ def _tags(folded: str, border: int) -> Hit | None:
             return None
         following = folded[close.end() : close.end() + 160]
         words = list(_WORD.finditer(following))[:14]
-        codes = "".join([with_typos().get(word.group(), UNKNOWN) for word in words])
+        codes = class_letters([word.group() for word in words])
         weight = 1.0 * any(c in codes for c in "uy") + 1.0 * any(c in codes for c in "vGPO") + ("A" in codes)
         weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * sum(c in codes for c in "MRtchom")
         end = close.end() + (words[-1].end() if words else 0)
