@@ -10,6 +10,10 @@ export async function keyboard(page) {
   await page.waitForURL(/\/train/);
   await page.getByRole("heading", { name: "New run" }).waitFor();
   await page.keyboard.press("g");
+  await page.keyboard.press("s");
+  await page.waitForURL(/\/sentry/);
+  await page.getByRole("heading", { name: "Monitor a text" }).waitFor();
+  await page.keyboard.press("g");
   await page.keyboard.press("c");
   await page.waitForURL(/\/chat/);
   await page.keyboard.press("?");
@@ -48,18 +52,30 @@ export async function themes(page) {
   await page.locator('[data-chart="Loss"]').waitFor();
   await shot(page, "train-dark");
   await axe(page, "train, dark");
+  await page.goto("/sentry");
+  await page.getByRole("region", { name: "Runs" }).getByRole("link").first().click();
+  await page.locator('[data-chart="Loss"]').waitFor();
+  await shot(page, "sentry-dark");
+  await axe(page, "sentry, dark");
 }
 
-/** 380 px: nothing wider than the screen, on either page. */
+/** 380 px: nothing wider than the screen, on any page. */
 export async function narrow(browser, url) {
   const page = await openPage(browser, { url, width: 380, height: 760, scheme: "dark" });
-  for (const path of ["/train", "/chat"]) {
+  for (const path of ["/train", "/chat", "/sentry"]) {
     await page.goto(path);
     await page.locator("form").first().waitFor();
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     same(over, 0, `pixels that ${path} is too wide at 380`);
     await shot(page, `narrow${path.replace("/", "-")}`);
   }
+  await page.getByRole("region", { name: "Runs" }).getByRole("link").last().click();
+  await page.locator("tr[data-chunk]").first().waitFor();
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  same(over, 0, "pixels that a monitor run is too wide at 380");
+  await shot(page, "narrow-run");
+  await axe(page, "sentry at 380 px");
+  await page.goto("/chat");
   await page.getByRole("button", { name: "Show the sessions" }).click();
   await page.getByRole("dialog", { name: "Sessions" }).locator("li a").first().click();
   await page.locator("[data-turn]").first().waitFor();

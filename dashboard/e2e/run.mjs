@@ -2,6 +2,7 @@
 import * as chat from "./chat.mjs";
 import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
 import { keyboard, narrow, themes } from "./page.mjs";
+import * as sentry from "./sentry.mjs";
 import * as train from "./train.mjs";
 
 const began = Date.now();
@@ -23,6 +24,11 @@ try {
     chat.chatFrozen,
     chat.chatForkResetLog,
     chat.chatStrictGuard,
+    sentry.sentryEmpty,
+    sentry.sentryDemo,
+    sentry.sentryReload,
+    sentry.sentryCompare,
+    sentry.sentryFile,
     keyboard,
     themes,
   ];

@@ -3,6 +3,7 @@ import { stream } from "./client";
 import { monitorRun, monitorRuns, queryClient } from "./queries";
 import type { MonitorEvent, MonitorRun, MonitorRunDetail } from "./types";
 
+/** Least time between two drawings; a long run is drawn less often. */
 const EVERY_MS = 250;
 const AGAIN_MS = 2_000;
 
@@ -12,7 +13,7 @@ export async function followRun(id: string, signal: AbortSignal): Promise<void> 
     const events: MonitorEvent[] = [];
     let due = 0;
     const put = (run?: MonitorRun) => {
-      due = Date.now() + EVERY_MS;
+      due = Date.now() + Math.max(EVERY_MS, events.length / 3);
       const seen = [...events];
       queryClient.setQueryData<MonitorRunDetail>(queryKey, (known) => (known ? { ...known, ...run, events: seen, more: false } : known));
     };

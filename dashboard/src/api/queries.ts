@@ -86,4 +86,5 @@ export const monitorRun = (id: string) =>
       }
     },
     staleTime: 60_000,
+    structuralSharing: false, // thousands of events: comparing them one by one costs seconds
   });

@@ -9,6 +9,8 @@ export interface ChartMark {
   decision: Refusal;
   /** Line of shapes above the plot, from the bottom: one per overlaid run. */
   row: number;
+  /** The run's letter, where two are overlaid. */
+  letter?: string;
 }
 
 export interface MarkGroup {
@@ -23,11 +25,12 @@ export interface MarkGroup {
 
 const NEAR = 11;
 
-/** Neighbours with one decision share their word: `blocked` or `blocked ×5`. Places in CSS pixels, ascending. */
+/** Neighbours with one decision share their word: `blocked` or `A blocked ×5`. Places in CSS pixels, ascending. */
 export function groupMarks(marks: readonly ChartMark[], place: (x: number) => number, end: number): MarkGroup[] {
   const rows = [...new Set(marks.map((mark) => mark.row))];
   return rows.flatMap((row) => {
     const groups: (MarkGroup & { n: number })[] = [];
+    const letter = marks.find((mark) => mark.row === row)?.letter;
     for (const mark of marks) {
       if (mark.row !== row) continue;
       const at = place(mark.x);
@@ -40,7 +43,7 @@ export function groupMarks(marks: readonly ChartMark[], place: (x: number) => nu
     return groups.map(({ n, ...group }, i) => ({
       ...group,
       room: (groups[i + 1]?.first ?? end) - group.last,
-      text: n > 1 ? `${DECISION_LABEL[group.decision]} ×${n}` : DECISION_LABEL[group.decision],
+      text: [letter, DECISION_LABEL[group.decision], n > 1 ? `×${n}` : ""].filter(Boolean).join(" "),
     }));
   });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { atPath, field, withPath } from "./schema";
+import { atPath, field, leaves, withPath } from "./schema";
 
 const openapi = {
   components: {
@@ -11,7 +11,21 @@ const openapi = {
           policy: { $ref: "#/components/schemas/Policy", default: { audit: { mode: "observe" } } },
         },
       },
-      Policy: { properties: { audit: { $ref: "#/components/schemas/Audit" } } },
+      Policy: {
+        properties: {
+          name: { type: "string" },
+          audit: { $ref: "#/components/schemas/Audit" },
+          gate: { anyOf: [{ $ref: "#/components/schemas/Gate" }, { type: "null" }] },
+        },
+      },
+      Gate: { properties: { blob: { $ref: "#/components/schemas/Blob", default: { mode: "enforce" } } } },
+      Blob: {
+        properties: {
+          mode: { type: "string", enum: ["off", "enforce"], default: "enforce" },
+          table: { anyOf: [{ $ref: "#/components/schemas/Table" }, { type: "null" }] },
+        },
+      },
+      Table: { properties: { side: { type: "string", enum: ["low", "high"] } }, required: ["side"] },
       Audit: { properties: { mode: { type: "string", enum: ["off", "observe"] }, floor: { type: "number", default: 2 } } },
       "Split-Input": { properties: { x: { type: "integer", default: 3 } } },
     },
@@ -37,6 +51,15 @@ describe("field", () => {
     expect(field(undefined, "Options", "lr").default).toBeUndefined();
     expect(field(openapi, "Options", "no.such").choices).toBeUndefined();
   });
+});
+
+it("looks into a record that may be null", () => {
+  expect(field(openapi, "Options", "policy.gate.blob.mode")).toMatchObject({ default: "enforce", choices: ["off", "enforce"] });
+});
+
+it("lists the numbers and choices below a path, without records that need to be whole", () => {
+  expect(leaves(openapi, "Options", "policy")).toEqual(["policy.audit.mode", "policy.audit.floor", "policy.gate.blob.mode"]);
+  expect(leaves(undefined, "Options", "policy")).toEqual([]);
 });
 
 describe("paths", () => {

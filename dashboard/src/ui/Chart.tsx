@@ -30,7 +30,7 @@ interface Props {
   height?: number;
   /** Places that matter, by shape, dash and word as well as by colour. */
   marks?: readonly ChartMark[];
-  /** What to add to the reading at the pointer's place. */
+  /** What to say of the pointer's place, instead of the unit. */
   tell?: (x: number) => string | null;
   onPick?: (x: number) => void;
 }
@@ -142,12 +142,16 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false, syn
     return { ...curve, value: at === null ? lastKnown(column) : lastKnown(column.slice(0, at + 1)) };
   });
   const empty = isEmpty(data);
+  const place = (x: number): string => {
+    const here = `${xLabel} ${String(+x.toPrecision(7))}`;
+    return tell ? [here, tell(x)].filter(Boolean).join(", ") : `${unit} at ${here}`;
+  };
   const said = readings.map((reading) => `${reading.id} ${format(reading.value)}`).join(", ");
   return (
     <figure className={classes.chart} aria-label={`${title} in ${unit}: ${said}`} data-chart={title} data-points={xs.length} data-marks={marks.length}>
       <figcaption>
         <span className={classes.title}>{title}</span>
-        <span className={classes.unit}>{at === null ? unit : [`${unit} at ${xLabel} ${String(+(xs[at] as number).toPrecision(7))}`, tell?.(xs[at] as number)].filter(Boolean).join(", ")}</span>
+        <span className={classes.unit}>{at === null ? unit : place(xs[at] as number)}</span>
         <span className={classes.readings}>
           {readings.map((reading) => (
             <span key={reading.id} title={reading.id}>

@@ -6,7 +6,8 @@ import { api, take } from "../../api/client";
 import { models, openapi, queryClient, session, sessions } from "../../api/queries";
 import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
-import { atPath, field } from "../../lib/schema";
+import { NAMES } from "../../lib/monitor";
+import { atPath, field, leaves } from "../../lib/schema";
 import { Empty } from "../../ui/Empty";
 import { Chevron, Menu } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
@@ -38,8 +39,9 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
   });
 
   const value = (path: string) => atPath(options, path) ?? field(schema.data, "SessionOptions", path).default;
+  const gate = leaves(schema.data, "SessionOptions", "policy.gate");
   const input = (path: string, label: string, disabled = false) => (
-    <SchemaField schema="SessionOptions" path={path} label={label} values={options} onChange={setOptions} disabled={disabled} />
+    <SchemaField key={path} schema="SessionOptions" path={path} label={label} values={options} onChange={setOptions} disabled={disabled} />
   );
 
   return (
@@ -97,6 +99,12 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
                 {input("inner_steps", "Inner steps")}
                 {input("chunk_tokens", "Tokens per chunk")}
               </fieldset>
+              {gate.length > 0 && (
+                <fieldset>
+                  <legend>What the gate stops before a write</legend>
+                  {gate.map((path) => input(path, NAMES[path.split(".").at(-2) as string] ?? path))}
+                </fieldset>
+              )}
               <fieldset>
                 <legend>What the guard enforces</legend>
                 {input("policy.audit.mode", "Canary audit")}

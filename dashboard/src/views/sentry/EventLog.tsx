@@ -1,5 +1,5 @@
 import { Button, SegmentedControl } from "@mantine/core";
-import { Fragment, type ReactNode, useEffect, useState } from "react";
+import { Fragment, type ReactNode, useEffect, useRef, useState } from "react";
 import type { MonitorEvent } from "../../api/types";
 import { figure, fixed, signed, whole } from "../../lib/format";
 import { type Filter, filtered, told } from "../../lib/monitor";
@@ -29,6 +29,8 @@ export function EventLog({ events, live, asked, title }: Props) {
   const [filter, setFilter] = useState<Filter>("all");
   const [picked, setPage] = useState<number | null>(null);
   const [open, setOpen] = useState<number | null>(null);
+  const body = useRef<HTMLTableSectionElement>(null);
+  const wanted = useRef<number | null>(null);
   const shown = filtered(events, filter);
   const pages = Math.max(1, Math.ceil(shown.length / ROWS));
   const page = Math.min(picked ?? (live ? pages - 1 : 0), pages - 1);
@@ -42,8 +44,15 @@ export function EventLog({ events, live, asked, title }: Props) {
     setFilter("all");
     setPage(Math.floor(at / ROWS));
     setOpen(asked.chunk);
-    requestAnimationFrame(() => document.querySelector(`[data-chunk="${asked.chunk}"]`)?.scrollIntoView({ block: "center" }));
+    wanted.current = asked.chunk;
   }, [asked]);
+  useEffect(() => {
+    if (wanted.current === null) return;
+    const row = body.current?.querySelector(`[data-chunk="${wanted.current}"]`);
+    if (!row) return; // its page is not drawn yet
+    wanted.current = null;
+    row.scrollIntoView({ block: "center" });
+  });
 
   const n = (of: Filter) => whole(filtered(events, of).length);
   return (
@@ -100,7 +109,7 @@ export function EventLog({ events, live, asked, title }: Props) {
                 <th scope="col" data-num>Canary rise</th>
               </tr>
             </thead>
-            <tbody>
+            <tbody ref={body}>
               {rows.map((event) => (
                 <Row
                   key={event.chunk_index}

@@ -43,8 +43,7 @@ export function RunStrip({ reading, children }: { reading: Reading; children?: R
       </div>
       {run && <p className={classes.about}>{about(reading)}</p>}
       <dl className={classes.cards}>
-        <Card name="Chunks" value={whole(sum.chunks)} />
-        <Card name="Decisions" wide>
+        <Card name="Decisions">
           <span className={classes.counts}>
             <DecisionMark decision="committed" count={sum.committed} />
             <DecisionMark decision="blocked" count={sum.blocked} />
@@ -52,6 +51,7 @@ export function RunStrip({ reading, children }: { reading: Reading; children?: R
             <FlagMark count={sum.flagged} />
           </span>
         </Card>
+        <Card name="Chunks" value={whole(sum.chunks)} />
         <Card name="Tokens" value={whole(sum.tokens)} />
         <Card name="Tokens per CPU second" value={count(reading.summary?.tokens_per_cpu_second)} />
         <Card name="Mean loss (nats)" value={fixed(sum.loss_mean)} />
@@ -62,9 +62,9 @@ export function RunStrip({ reading, children }: { reading: Reading; children?: R
   );
 }
 
-function Card({ name, value, wide, children }: { name: string; value?: string; wide?: boolean; children?: ReactNode }) {
+function Card({ name, value, children }: { name: string; value?: string; children?: ReactNode }) {
   return (
-    <div data-wide={wide}>
+    <div>
       <dt>{name}</dt>
       <dd>{children ?? value}</dd>
     </div>

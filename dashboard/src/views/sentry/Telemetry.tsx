@@ -33,7 +33,7 @@ const SERIES: readonly Series[] = [
   },
   { key: "loss", title: "Loss", unit: "nats per token", format: (v) => fixed(v, 3), lines: [{ of: (e) => e.loss }] },
   { key: "canary", title: "Canary rise", unit: "nats, the largest", format: (v) => signed(v, 4), lines: [{ of: (e) => e.canary_delta }] },
-  { key: "cosine", title: "Alignment", unit: "cosine to the canaries' gradient", format: (v) => signed(v, 3), lines: [{ of: (e) => e.grad_canary_cos }] },
+  { key: "cosine", title: "Alignment", unit: "cosine to the canaries", format: (v) => signed(v, 3), lines: [{ of: (e) => e.grad_canary_cos }] },
   { key: "drift", title: "Drift", unit: "nats above the start", format: (v) => signed(v, 4), lines: [{ of: (e) => e.drift }] },
   { key: "cusum", title: "CUSUM", unit: "nats, small rises summed", format: (v) => fixed(v, 4), lines: [{ of: (e) => e.cusum }] },
   { key: "compression", title: "Compression", unit: "zlib bytes per byte", format: (v) => fixed(v, 3), lines: [{ of: (e) => e.compression_ratio }] },
@@ -55,7 +55,7 @@ export function Telemetry({ readings, byChunk, onPick }: Props) {
   const marks = useMemo(
     () =>
       readings.flatMap((reading, row) =>
-        reading.events.flatMap((event): ChartMark[] => (event.decision === "committed" ? [] : [{ x: at(event), decision: event.decision, row }])),
+        reading.events.flatMap((event): ChartMark[] => (event.decision === "committed" ? [] : [{ x: at(event), decision: event.decision, row, letter: reading.letter || undefined }])),
       ),
     [readings, byChunk],
   );
@@ -82,7 +82,6 @@ export function Telemetry({ readings, byChunk, onPick }: Props) {
             ))}
           <DecisionMark decision="blocked" />
           <DecisionMark decision="rolled_back" />
-          {two && <span className="muted">lower row of marks A, upper row B</span>}
         </div>
         <Checkbox.Group aria-label="Charts" value={chosen} onChange={setChosen}>
           <div className={classes.choice}>
