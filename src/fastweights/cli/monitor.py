@@ -129,7 +129,7 @@ def monitor(
         Also write the JSON of the last input to a file (default: monitor_report.json).
     """
     chosen = adjusted(
-        named_policy(policy),
+        named_policy(policy, model or "toy"),
         words=model in (None, "toy"),
         disable_gate=disable_gate,
         min_entropy=min_entropy_threshold,

@@ -9,23 +9,41 @@ from fastweights.guard.gate_policy import GatePolicy, complete_gate, flat
 from fastweights.guard.policy import Policy
 from fastweights.hints import near_miss, validate
 
-NAMES = ("default", "observe")
+_SHIPPED = Path(__file__).parents[1] / "presets" / "policies"
 _ROLLBACK = ("audit", "cusum", "drift")
 _RULES = tuple(GatePolicy.model_fields)
 
 
-def named_policy(which: str | None) -> Policy:
-    """A name of :data:`NAMES`, or a YAML or JSON file with the keys of a policy."""
-    if which is None or which == "default":
-        return Policy()
+def named_policy(which: str | None, model: str | None = None) -> Policy:
+    """A name, or a YAML or JSON file with the keys of a policy.
+
+    ``default``: the policy that ships for ``model`` (calibrated on it), else the plain one. ``observe``: every check
+    measures, none refuses. A model's name: what ships for it.
+    """
+    if which in (None, "default"):
+        return shipped_policy(model) or Policy()
     if which == "observe":
         modes = {name: {"mode": "observe"} for name in (*_ROLLBACK, "spfw")}
         gate = GatePolicy(**{name: {"mode": "observe"} for name in _RULES})  # type: ignore[arg-type]
         return Policy(name="observe", gate=gate, **modes)  # type: ignore[arg-type]
+    if (shipped := shipped_policy(which)) is not None:
+        return shipped
     path = Path(which)
     if not path.exists() and path.suffix == "":
-        raise NotFound(f"policy {which!r} is neither a file nor a name{near_miss(which, NAMES)}")
+        raise NotFound(f"policy {which!r} is neither a file nor a name{near_miss(which, _names())}")
     return validate(Policy, {"name": path.stem[:64], **_read(path)}, f"policy file {str(path)!r}")
+
+
+def shipped_policy(model: str | None) -> Policy | None:
+    """The calibrated policy that ships for a model, or None."""
+    if model is None or model not in _names():
+        return None
+    file = _SHIPPED / f"{model}.yaml"
+    return Policy.model_validate(_read(file)) if file.is_file() else None
+
+
+def _names() -> list[str]:
+    return ["default", "observe", *sorted(path.stem for path in _SHIPPED.glob("*.yaml"))]
 
 
 def adjusted(

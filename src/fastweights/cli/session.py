@@ -1,11 +1,11 @@
 """``fastweights session``: text sessions and the history of their fast weights."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from fastweights.cli import output
+from fastweights.cli.policies import adjusted, named_policy
 from fastweights.hints import validate
 from fastweights.services.records import SessionInfo, SessionOptions
 
@@ -22,32 +22,12 @@ def service() -> "ChatService":
     return ChatService(output.current().store())
 
 
-def session_options(policy: Path | None, spfw: bool | None, **given: Any) -> SessionOptions:
-    """Options from flags (None: the default), a policy file (YAML or JSON), and the SPFW switch (None: its)."""
+def session_options(policy: str | None, spfw: bool | None, **given: Any) -> SessionOptions:
+    """Options from flags (None: the default), a policy by name or file, and the SPFW switch (None: its)."""
     data: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if policy is not None:
-        data["policy"] = _policy(policy)
-    options = validate(SessionOptions, data, "session")
-    if spfw is None:
-        return options
-    chosen = {**options.policy.model_dump(), "spfw": {"mode": "enforce" if spfw else "off"}}
-    return options.model_copy(update={"policy": type(options.policy)(**chosen)})
-
-
-def _policy(path: Path) -> dict[str, Any]:
-    import yaml
-
-    from fastweights.errors import NotFound
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NotFound(f"policy file {str(path)!r} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise output.UsageError(f"policy file {str(path)!r} is not YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise output.UsageError(f"policy file {str(path)!r} holds no mapping; see docs/guard.md for its keys")
-    return data
+    if policy is not None or spfw is not None:
+        data["policy"] = adjusted(named_policy(policy), words=True, spfw=spfw)
+    return validate(SessionOptions, data, "session")
 
 
 @app.command
@@ -63,7 +43,7 @@ def new(
     clip: float | None = None,
     inner_steps: int | None = None,
     chunk_tokens: int | None = None,
-    policy: Path | None = None,
+    policy: str | None = None,
     spfw: bool | None = None,
 ) -> None:
     """Begin a session.
@@ -91,7 +71,7 @@ def new(
     chunk_tokens
         Tokens that are read before each write.
     policy
-        Guard policy, a YAML or JSON file.
+        Guard policy: a YAML or JSON file, or a name (default, observe, toy, starter).
     spfw
         Project each write so that no canary's loss rises to first order (default: as the policy says, which is on).
     """
