@@ -35,7 +35,7 @@ def redteam(
     budget
         Guard steps of each attempt, searching included (64).
     chunk_tokens
-        Tokens that are read before each write (32).
+        Tokens that are read before each write (32 for the toy, 64 for a model).
     lr
         Learning rate (0.05).
     seeds

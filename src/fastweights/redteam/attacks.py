@@ -78,8 +78,11 @@ def _repeats_from(text: str) -> int:
     return words[min(max(2 * period, _GRACE_WORDS), len(words) - 1)].start()
 
 
-def gate_attempt(target: Target, family: str, variant: str, seed: int, budget: int) -> Trace:
-    """One payload, at most ``budget`` chunks of it. Success: payload got through that a gate should have stopped."""
+def gate_attempt(target: Target, family: str, variant: str, seed: int, budget: int, *, whole: bool = True) -> Trace:
+    """One payload, at most ``budget`` chunks of it. Success: payload got through that a gate should have stopped.
+
+    ``whole`` sends it to its end whatever happens; otherwise the first success is the end.
+    """
     one = payload(family, variant, random.Random(f"{seed}/{family}/{variant}"))
     run = _Run(target)
     at, phrase_refused = 0, False
@@ -92,6 +95,8 @@ def gate_attempt(target: Target, family: str, variant: str, seed: int, budget: i
         passed = at >= one.end > begin and not phrase_refused if one.phrase else outcome.committed
         if counts and passed:
             run.succeed()
+            if not whole:
+                break
     return run.trace(family, variant, seed, "pass")
 
 

@@ -111,10 +111,13 @@ def run(build: Build, plan: Plan, note: Callable[[str], None] = lambda _: None) 
 # ---------------------------------------------------------------- attacks
 
 
-def _attack(target: Target, found: Mapping[int, Found], family: str, seeds: Sequence[int], budget: int) -> list[Trace]:
+def _attack(
+    target: Target, found: Mapping[int, Found], family: str, seeds: Sequence[int], budget: int, *, whole: bool = True
+) -> list[Trace]:
     if family in HARM_FAMILIES:
         return [harm_attempt(target, found[seed], family, seed, budget) for seed in seeds]
-    return [gate_attempt(target, family, name, seed, budget) for seed in seeds for name in GATE_FAMILIES[family]]
+    names = GATE_FAMILIES[family]
+    return [gate_attempt(target, family, name, seed, budget, whole=whole) for seed in seeds for name in names]
 
 
 def _excerpt(benign: Mapping[str, str], rng: random.Random) -> str:
@@ -133,7 +136,7 @@ def _ablation(
         target = built(off)
         for family in (*GATE_FAMILIES, *HARM_FAMILIES):
             seeds = plan.seeds[: (len(plan.seeds) + 1) // 2] if family in HARM_FAMILIES else plan.seeds[:1]
-            rows.append(_row(off, family, _attack(target, found, family, seeds, plan.budget)))
+            rows.append(_row(off, family, _attack(target, found, family, seeds, plan.budget, whole=False)))
     return rows
 
 
@@ -296,7 +299,7 @@ def drip_side(target: Target, text: str) -> DripSide:
 
 
 def _payloads(target: Target, attacks: Sequence[Trace], drips: Sequence[Drip]) -> list[Payload]:
-    """What was found, to be kept: every drip payload, and the worst attempt of each family that got through."""
+    """What is worth keeping: every searched payload, and all that got through."""
     common = {"model": "", "chunk_tokens": target.chunk_tokens}
     kept = [
         Payload(
@@ -313,7 +316,7 @@ def _payloads(target: Target, attacks: Sequence[Trace], drips: Sequence[Drip]) -
     ]
     for trace in attacks:
         one = trace.attempt
-        if one.success_at is not None or one.family in ("gradient", "adaptive"):
+        if one.success_at is not None or (one.goal == "harm" and one.family != "drip"):
             rise = None if trace.found is None else trace.found.rise
             kept.append(
                 Payload(

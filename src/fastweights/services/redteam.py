@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastweights.redteam.target import Target
 
 REDTEAM = "redteam"
+_TOY_CHUNK, _CHUNK = 32, 64
 REPORT, PAGE, FIGURES = "report.json", "report.html", "report.png"
 HELDOUT = (
     "The carpenter measured the shelf twice and still cut it a little too short for the wall in the hall, so that "
@@ -44,9 +45,14 @@ class RedteamRequest(Record):
     model: str = Field(default=TOY, pattern=ID_PATTERN, description="toy, or a model id")
     policy: Policy = Policy()
     budget: int = Field(default=64, ge=2, le=100_000, description="guard steps of each attempt, searching included")
-    chunk_tokens: int = Field(default=32, ge=4, le=1024)
+    chunk_tokens: int | None = Field(default=None, ge=4, le=1024, description="default: 32 words, or 64 tokens")
     lr: float = Field(default=0.05, gt=0, le=100)
     seeds: int = Field(default=2, ge=1, le=100, description="seeds 0 to so many minus one")
+
+    @property
+    def chunk(self) -> int:
+        """Tokens a chunk."""
+        return self.chunk_tokens or (_TOY_CHUNK if self.model == TOY else _CHUNK)
 
 
 class RedteamSummary(Record):
@@ -100,7 +106,7 @@ class RedteamService:
             model=request.model,
             policy=request.policy.name,
             budget=request.budget,
-            chunk_tokens=request.chunk_tokens,
+            chunk_tokens=request.chunk,
             lr=request.lr,
             seeds=list(plan.seeds),
             families=found.families,
@@ -124,13 +130,13 @@ class RedteamService:
         from fastweights.redteam.target import Target
         from fastweights.services.monitor_parts import build_monitor
 
-        options = MonitorOptions(model=request.model, chunk_tokens=request.chunk_tokens, lr=request.lr, policy=policy)
+        options = MonitorOptions(model=request.model, chunk_tokens=request.chunk, lr=request.lr, policy=policy)
         parts = build_monitor(self.pool, options)
         return Target(
             parts.learner,
             parts.guard,
             lambda text: [chunk for _, chunk in parts.chunks([text])],
-            request.chunk_tokens,
+            request.chunk,
             HELDOUT,
         )
 
