@@ -18,15 +18,18 @@ export interface MarkGroup {
   row: number;
   first: number;
   last: number;
-  /** Room to the right of the last shape, up to the next group of the row or the end. */
+  /** Room to the right of the last shape and to the left of the first, up to the row's next group or the plot's edge. */
   room: number;
+  before: number;
   text: string;
+  /** The same without the count, where there is no room for it. */
+  short: string;
 }
 
 const NEAR = 11;
 
 /** Neighbours with one decision share their word: `blocked` or `A blocked ×5`. Places in CSS pixels, ascending. */
-export function groupMarks(marks: readonly ChartMark[], place: (x: number) => number, end: number): MarkGroup[] {
+export function groupMarks(marks: readonly ChartMark[], place: (x: number) => number, start: number, end: number): MarkGroup[] {
   const rows = [...new Set(marks.map((mark) => mark.row))];
   return rows.flatMap((row) => {
     const groups: (MarkGroup & { n: number })[] = [];
@@ -38,11 +41,13 @@ export function groupMarks(marks: readonly ChartMark[], place: (x: number) => nu
       if (open && open.decision === mark.decision && at - open.last <= NEAR) {
         open.last = at;
         open.n += 1;
-      } else groups.push({ decision: mark.decision, row, first: at, last: at, room: 0, text: "", n: 1 });
+      } else groups.push({ decision: mark.decision, row, first: at, last: at, room: 0, before: 0, text: "", short: "", n: 1 });
     }
     return groups.map(({ n, ...group }, i) => ({
       ...group,
       room: (groups[i + 1]?.first ?? end) - group.last,
+      before: group.first - (groups[i - 1]?.last ?? start),
+      short: [letter, DECISION_LABEL[group.decision]].filter(Boolean).join(" "),
       text: [letter, DECISION_LABEL[group.decision], n > 1 ? `×${n}` : ""].filter(Boolean).join(" "),
     }));
   });
@@ -89,11 +94,20 @@ export function drawMarks(
   }
   ctx.font = `${10.5 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
   ctx.textBaseline = "middle";
-  ctx.textAlign = "left";
-  for (const group of groupMarks(marks, (x) => place(x) / ratio, (box.left + box.width) / ratio + 10)) {
-    if (ctx.measureText(group.text).width / ratio + 14 > group.room) continue;
-    ctx.fillStyle = colour(COLOUR[group.decision]);
-    ctx.fillText(group.text, (group.last + 7) * ratio, level(group.row));
+  let free = { row: -1, from: 0 }; // the last word's end: a word to the left must not run into it
+  for (const group of groupMarks(marks, (x) => place(x) / ratio, box.left / ratio, (box.left + box.width) / ratio + 10)) {
+    for (const text of [group.text, group.short]) {
+      const wide = ctx.measureText(text).width / ratio;
+      const right = wide + 12 <= group.room;
+      const left = wide + 12 <= group.before && (free.row !== group.row || group.first - wide - 12 >= free.from);
+      if (!right && !left) continue;
+      const x = right ? group.last + 7 : group.first - 7;
+      ctx.textAlign = right ? "left" : "right";
+      ctx.fillStyle = colour(COLOUR[group.decision]);
+      ctx.fillText(text, x * ratio, level(group.row));
+      free = { row: group.row, from: right ? x + wide : group.last };
+      break;
+    }
   }
   ctx.restore();
 }

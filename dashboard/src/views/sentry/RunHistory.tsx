@@ -69,7 +69,7 @@ export function RunHistory({ runs, current, other }: Props) {
                   <JobMark status={run.status} />
                 </td>
                 <td className={table.clip} title={run.source}>
-                  {run.source} <span className="muted">{bytes(run.input_bytes)}</span>
+                  {run.source} {run.input_bytes > 0 && <span className="muted">{bytes(run.input_bytes)}</span>}
                 </td>
                 <td>{run.request.model}</td>
                 <td className={table.clip} title={loose.join(", ")}>

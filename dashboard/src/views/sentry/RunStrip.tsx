@@ -77,7 +77,7 @@ function about({ run, request }: Reading): string {
   const objective = request.objective === "mlm" ? "masked tokens" : "next token";
   const loose = relaxed(request);
   return [
-    `${run.source === "text" ? "a text" : run.source} of ${bytes(run.input_bytes)}`,
+    `${run.source === "text" ? "a text" : run.source}${run.input_bytes ? ` of ${bytes(run.input_bytes)}` : ""}`,
     `model ${request.model}${toy ? ` (${request.backbone.toUpperCase()}, ${objective})` : ""}`,
     `${plural(request.chunk_tokens, "token")} a chunk`,
     request.updates ? "" : "nothing written",

@@ -1,6 +1,6 @@
-import { SegmentedControl } from "@mantine/core";
+import { Button, SegmentedControl } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useLocation, useRoute, useSearchParams } from "wouter";
 import { followRun } from "../../api/followRun";
 import { monitorRun, monitorRuns } from "../../api/queries";
@@ -11,7 +11,7 @@ import { Problem } from "../../ui/Problem";
 import { useTitle } from "../../ui/useTitle";
 import { Comparison } from "./Comparison";
 import { EventLog } from "./EventLog";
-import { clearEnded, useLive } from "./live";
+import { clearEnded, stop, useLive } from "./live";
 import { fromLive, fromRun, type Reading } from "./reading";
 import { RunForm } from "./RunForm";
 import { RunHistory } from "./RunHistory";
@@ -47,7 +47,8 @@ export default function SentryPage() {
         <RunForm
           onStart={() => {
             navigate("/sentry");
-            if (main.current && main.current.getBoundingClientRect().top > innerHeight / 2) main.current.scrollIntoView({ block: "start" });
+            const top = main.current?.getBoundingClientRect().top ?? 0;
+            if (top < 0 || top > innerHeight / 2) main.current?.scrollIntoView({ block: "start" });
           }}
         />
       </aside>
@@ -83,7 +84,12 @@ export default function SentryPage() {
 function Live() {
   const live = useLive();
   const readings = useMemo(() => live.runs.map((run, slot) => fromLive(run, slot)), [live.runs]);
-  return <Readings readings={readings} waiting={live.of > live.runs.length} />;
+  const halt = (
+    <Button variant="default" size="xs" onClick={stop} disabled={live.phase === "stopping"} aria-label="Stop reading">
+      Stop
+    </Button>
+  );
+  return <Readings readings={readings} waiting={live.of > live.runs.length} halt={halt} />;
 }
 
 /** One run of the store, and another laid over it. */
@@ -106,13 +112,13 @@ function Stored({ id, other }: { id: string; other: string | null }) {
 function useFollow(id: string | null, running: boolean): void {
   useEffect(() => {
     if (!id || !running) return;
-    const stop = new AbortController();
-    void followRun(id, stop.signal);
-    return () => stop.abort();
+    const left = new AbortController();
+    void followRun(id, left.signal);
+    return () => left.abort();
   }, [id, running]);
 }
 
-function Readings({ readings, waiting = false }: { readings: Reading[]; waiting?: boolean }) {
+function Readings({ readings, waiting = false, halt }: { readings: Reading[]; waiting?: boolean; halt?: ReactNode }) {
   const [asked, setAsked] = useState<{ chunk: number; nth: number } | null>(null);
   const [which, setWhich] = useState("A");
   const [a, b] = readings;
@@ -123,25 +129,29 @@ function Readings({ readings, waiting = false }: { readings: Reading[]; waiting?
   return (
     <>
       {readings.map((reading) => (
-        <RunStrip key={reading.letter} reading={reading} />
+        <RunStrip key={reading.letter} reading={reading}>
+          {reading.status === "running" && halt}
+        </RunStrip>
       ))}
       {b && !waiting && b.status !== "running" && <Comparison a={a} b={b} onPick={pick} />}
       {a.events.length > 0 && <Telemetry readings={readings} byChunk={byChunk} onPick={pick} />}
-      <EventLog
-        events={shown.events}
-        live={shown.status === "running"}
-        asked={asked}
-        title={
-          b && (
-            <SegmentedControl
-              aria-label="Chunks of which run"
-              value={shown.letter}
-              onChange={setWhich}
-              data={readings.map((reading) => ({ value: reading.letter, label: `Run ${reading.letter}` }))}
-            />
-          )
-        }
-      />
+      {(shown.events.length > 0 || shown.status === "running") && (
+        <EventLog
+          events={shown.events}
+          live={shown.status === "running"}
+          asked={asked}
+          title={
+            b && (
+              <SegmentedControl
+                aria-label="Chunks of which run"
+                value={shown.letter}
+                onChange={setWhich}
+                data={readings.map((reading) => ({ value: reading.letter, label: `Run ${reading.letter}` }))}
+              />
+            )
+          }
+        />
+      )}
     </>
   );
 }
