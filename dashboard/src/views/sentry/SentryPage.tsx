@@ -38,6 +38,11 @@ export default function SentryPage() {
     clearEnded();
   }, [live.phase, live.ended, location, navigate]);
 
+  // A run that was chosen far down in the list is brought into view.
+  useEffect(() => {
+    if (id) bringUp(main.current);
+  }, [id, other]);
+
   const list = runs.data ?? [];
   const reading = live.runs.length > 0 && live.phase !== "rest";
   return (
@@ -47,8 +52,7 @@ export default function SentryPage() {
         <RunForm
           onStart={() => {
             navigate("/sentry");
-            const top = main.current?.getBoundingClientRect().top ?? 0;
-            if (top < 0 || top > innerHeight / 2) main.current?.scrollIntoView({ block: "start" });
+            bringUp(main.current);
           }}
         />
       </aside>
@@ -69,7 +73,7 @@ export default function SentryPage() {
               <Empty title={list.length ? "No run is open" : "No run yet"}>
                 {list.length
                   ? "Put a text into the field and run it, or open one of the runs below."
-                  : "Choose an example at the left or type a text, then run it: each chunk is measured, judged and, where nothing is against it, learned. The demo takes about a second."}
+                  : "Choose an example or type a text, then run it: each chunk is measured, judged and, where nothing is against it, learned. The demo takes about a second."}
               </Empty>
             </div>
           )
@@ -78,6 +82,11 @@ export default function SentryPage() {
       </div>
     </div>
   );
+}
+
+function bringUp(element: HTMLElement | null): void {
+  const top = element?.getBoundingClientRect().top ?? 0;
+  if (top < 0 || top > innerHeight / 2) element?.scrollIntoView({ block: "start" });
 }
 
 /** The run that streams; two of them under two policies. */
