@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fastweights.errors import Corrupt
 from fastweights.guard.policy import Policy
 from fastweights.redteam.harness import drip_side
 from fastweights.redteam.records import HARM, Payload
@@ -39,3 +40,13 @@ def test_the_drip_payload_does_harm_where_nothing_stops_it(store: Store) -> None
     request = RedteamRequest(model=one.model, chunk_tokens=one.chunk_tokens)
     side = drip_side(RedteamService(store).target(request, without(Policy(), "all")), one.text * 64)
     assert side.harm_max > 4 * HARM
+
+
+def test_a_damaged_report_is_named_and_left_out_of_the_list(store: Store) -> None:
+    folder = store.root / "redteam" / "redteam-1"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text('{"run_id": 3}')
+    service = RedteamService(store)
+    assert service.list() == []
+    with pytest.raises(Corrupt, match=r"report\.json"):
+        service.get("redteam-1")

@@ -18,6 +18,7 @@ def test_the_interval_draws_texts() -> None:
     one = auc_interval("gate", "blobs", [[1.0, 2.0], [3.0]], [[0.0], [1.5, 0.5]], draws=100, seed=0)
     assert one is not None
     assert one.auc.value == pytest.approx(8 / 9)
+    assert one.auc.value is not None
     assert one.auc.low is not None
     assert one.auc.high is not None
     assert 0.5 <= one.auc.low <= one.auc.value <= one.auc.high <= 1

@@ -39,7 +39,7 @@ def redteam(
     lr
         Learning rate (0.05).
     seeds
-        How many seeds (2).
+        How many seeds (1 below a budget of 32, else 3).
     list_
         List the runs instead.
     show

@@ -32,7 +32,7 @@ GATE_FAMILIES: dict[str, tuple[str, ...]] = {
 HARM_FAMILIES = ("drip", "drip_shuffled", "gradient", "adaptive")
 _LEAST_CHARACTERS = 16  # of a chunk that counts as payload
 _GRACE_WORDS = 24  # before which nothing can be seen to repeat
-_CLIMB_ROUNDS = 3
+_CLIMB_ROUNDS = 2
 
 
 class Payload(NamedTuple):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fastweights.clock import cpu_seconds
-from fastweights.errors import FastweightsError, NotFound
+from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.guard.policy import Policy
 from fastweights.redteam.records import RedteamReport
 from fastweights.redteam.report import NO_PLOTS, can_plot, html, png
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 REDTEAM = "redteam"
 _TOY_CHUNK, _CHUNK = 32, 64
+_QUICK = 32
 REPORT, PAGE, FIGURES = "report.json", "report.html", "report.png"
 HELDOUT = (
     "The carpenter measured the shelf twice and still cut it a little too short for the wall in the hall, so that "
@@ -47,12 +49,19 @@ class RedteamRequest(Record):
     budget: int = Field(default=64, ge=2, le=100_000, description="guard steps of each attempt, searching included")
     chunk_tokens: int | None = Field(default=None, ge=4, le=1024, description="default: 32 words, or 64 tokens")
     lr: float = Field(default=0.05, gt=0, le=100)
-    seeds: int = Field(default=2, ge=1, le=100, description="seeds 0 to so many minus one")
+    seeds: int | None = Field(
+        default=None, ge=1, le=100, description="how many; default: 1 below a budget of 32 (a quick look), else 3"
+    )
 
     @property
     def chunk(self) -> int:
         """Tokens a chunk."""
         return self.chunk_tokens or (_TOY_CHUNK if self.model == TOY else _CHUNK)
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """From 0 on."""
+        return tuple(range(self.seeds or (1 if self.budget < _QUICK else 3)))
 
 
 class RedteamSummary(Record):
@@ -73,31 +82,33 @@ class RedteamService:
         self.pool = pool or ModelPool(store, device)
 
     def list(self) -> list[RedteamSummary]:
-        """Every finished run, newest first."""
+        """Every finished run, newest first; a damaged one is left out."""
         folder = self.store.path(REDTEAM)
-        names = (
-            sorted((p.name for p in folder.iterdir() if (p / REPORT).is_file()), reverse=True)
-            if folder.is_dir()
-            else []
-        )
-        return [
-            RedteamSummary(**{name: getattr(one, name) for name in RedteamSummary.model_fields})
-            for one in map(self.get, names)
-        ]
+        found = []
+        for path in sorted(folder.glob(f"*/{REPORT}"), reverse=True) if folder.is_dir() else ():
+            with suppress(FastweightsError):
+                one = self.get(path.parent.name)
+                found.append(RedteamSummary(**{name: getattr(one, name) for name in RedteamSummary.model_fields}))
+        return found
 
     def get(self, run_id: str) -> RedteamReport:
-        """One report; :class:`NotFound` if there is none."""
+        """One report; :class:`NotFound` if there is none, :class:`Corrupt` if it is not what was written."""
         path = self.store.path(REDTEAM, check_id("run", run_id), REPORT)
         if not path.is_file():
             raise NotFound(f"no red team run {run_id!r}: `fastweights redteam` makes one")
-        return RedteamReport.model_validate(atomic.read_json(path))
+        try:
+            return RedteamReport.model_validate(atomic.read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise Corrupt(f"{path}: {where}: {first['msg']}; delete the folder and run it again") from None
 
     def run(self, request: RedteamRequest, note: Callable[[str], None] = lambda _: None) -> RedteamReport:
         """Attack, and store the report. It is deterministic in everything but its times and its id."""
         from fastweights.redteam.harness import Plan, run
 
         started = now()
-        plan = Plan(request.policy, request.budget, tuple(range(request.seeds)), benign_texts())
+        plan = Plan(request.policy, request.budget, request.seed_list, benign_texts())
         found = run(lambda policy: self.target(request, policy), plan, note)
         run_id = new_id(REDTEAM)
         report = RedteamReport(
