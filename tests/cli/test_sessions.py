@@ -93,7 +93,7 @@ def test_message_from_standard_input(call, monkeypatch: pytest.MonkeyPatch) -> N
     assert turn["prompt"] == "Hé\n"
 
 
-@pytest.mark.parametrize("message", ["- a list", "--json", "--max_new_tokens", "-1"])
+@pytest.mark.parametrize("message", ["- a list", "--json", "--max_new_tokens", "-1", "--help", "-h", "--version", "--"])
 def test_a_message_may_look_like_an_option(call, message: str) -> None:
     code, turn, _ = call("chat", "--json", "--max-new-tokens", "4", "--message", message)
     assert code == 0
@@ -111,14 +111,15 @@ def test_frozen_stores_nothing(call) -> None:
 
 def test_a_policy_file_and_spfw_reach_the_guard(call, tmp_path: Path) -> None:
     policy = tmp_path / "strict.yaml"
-    policy.write_text("name: strict\naudit: {max_delta: 0.000001}\n")
+    policy.write_text("name: strict\naudit: {max_delta: 0.000001}\ncusum: {mode: off}\n")
     session = _new(call, "--policy", str(policy), "--no-spfw", "--lr", "50", "--clip", "100")
     _, shown, _ = call("session", "show", session, "--json")
     assert shown["options"]["policy"]["name"] == "strict"
     assert shown["options"]["policy"]["spfw"]["mode"] == "off"
+    assert shown["options"]["policy"]["cusum"]["mode"] == "off"
     _, turn, _ = call("chat", "--session", session, "--message", TEXT, "--json", "--max-new-tokens", "4")
     assert {e["decision"] for e in turn["events"]} == {"rolled_back"}
-    assert all(e["projected_fraction"] is None for e in turn["events"])
+    assert all(e["projected_fraction"] is not None for e in turn["events"])
 
 
 def test_generate_is_seeded_and_streams(call) -> None:
@@ -166,6 +167,8 @@ def test_an_unknown_policy_key_names_the_near_miss(call, tmp_path: Path) -> None
     code, _, err = call("session", "new", "--policy", str(policy))
     assert code == 2
     assert "max_detla" in err
+    policy.write_text("drift: {budget: .inf}\n")
+    assert call("session", "new", "--policy", str(policy))[0] == 2
     policy.write_text("- 1\n")
     assert call("session", "new", "--policy", str(policy))[0] == 2
 

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,19 +106,17 @@ def _converse(chats: "ChatService", session: str, sampling: Sampling, *, frozen:
 
 
 @contextmanager
-def _interrupted() -> Iterator[Callable[[], bool]]:
-    """Within: Ctrl-C ends the reply rather than the program; what was said until then is kept."""
-    caught = False
-
-    def catch(*_: object) -> None:
-        nonlocal caught
-        caught = True
-
-    before = signal.signal(signal.SIGINT, catch)
+def _caught_signals() -> Iterator[list[int]]:
+    """Within: Ctrl-C and SIGTERM end the reply rather than the program; what was said until then is kept."""
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda n, _: caught.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield lambda: caught
+        yield caught
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(chats: "ChatService", session: str, message: str, sampling: Sampling, *, frozen: bool, compare: bool) -> Turn:
@@ -137,7 +135,7 @@ def _say(chats: "ChatService", session: str, message: str, sampling: Sampling, *
         speaker = kind
         output.write(payload)
 
-    with _interrupted() as cancelled:
+    with _caught_signals() as caught:
         turn = chats.send(
             session,
             message,
@@ -145,9 +143,12 @@ def _say(chats: "ChatService", session: str, message: str, sampling: Sampling, *
             frozen=frozen,
             compare=compare,
             on_event=None if shared.json else show,
-            cancelled=cancelled,
+            cancelled=lambda: bool(caught),
         )
     if not shared.json:
         output.write("\n")
         shared.notice(describe_learning(turn))
+    if signal.SIGTERM in caught:
+        shared.line({"session_id": session, **turn.model_dump()})
+        raise output.Exit(output.TERMINATED)
     return turn

@@ -79,6 +79,10 @@ def run(tokens: Sequence[str]) -> int:
         return _complain(str(error), output.WRONG_CALL, debug)
     except FastweightsError as error:
         return _complain(str(error), output.exit_code(error), debug)
+    except OSError as error:
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}: choose another place (--root, ARTIFACTS_ROOT), or make it writable"
+        return _complain(text, output.FAILED, debug)
     except Exception as error:
         text = f"{type(error).__name__}: {error} (not foreseen; --debug shows where)"
         return _complain(text, output.FAILED, debug)

@@ -124,7 +124,7 @@ def split_globals(tokens: Sequence[str]) -> tuple[Output, list[str]]:
                 raise UsageError(f"{name} takes no value, not '{value}'")
             flags[name[2:]] = True
         elif (kebab := token.replace("_", "-")) in VERBATIM:
-            rest += [kebab, *itertools.islice(line, 1)]
+            rest += [f"{kebab}={text}" for text in itertools.islice(line, 1)] or [kebab]
         elif name.startswith("--"):
             rest.append(name.replace("_", "-") + equals + value)
         else:

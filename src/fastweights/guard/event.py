@@ -48,7 +48,7 @@ class Event(BaseModel):
     grad_norm: float | None
     attempted_update_norm: float | None
     update_norm: float  # what was really written: 0 unless committed
-    projected_fraction: float | None  # share of the attempted update's norm that SPFW removed
+    projected_fraction: float | None  # share of the attempted update's norm that SPFW removes, or would
     canaries: list[CanaryFigures]
     canary_delta: float | None  # the largest rise
     canary_delta_z: float | None

@@ -136,7 +136,7 @@ class Guard:
     def _before(self, learner: Learner, session: Session) -> Mapping[str, float]:
         """The loss after one commit is the loss before the next; measured again only if the canaries have changed."""
         names = () if self.canaries is None else self.canaries.names
-        if tuple(session.guard.current) == names:
+        if set(session.guard.current) == set(names):
             return session.guard.current
         return self._losses(learner, session.fast.weights)
 
@@ -144,7 +144,7 @@ class Guard:
         """SPFW: the projected proposal (where enforced) and the share of the update's norm that it takes away."""
         grads = evidence.canary_grads
         length = evidence.attempted_norm or 0.0
-        if self.projector.mode == "off" or grads is None or not math.isfinite(length):
+        if grads is None or not math.isfinite(length):
             return proposal, None
         projected = self.projector(proposal, grads)
         if projected is proposal:
@@ -198,7 +198,6 @@ class Guard:
         guard: GuardState,
     ) -> Event:
         before, after = evidence.before, evidence.after
-        audit = next((v for check, v in verdicts if check.name == CanaryAudit.name), None)
         return Event(
             chunk_index=session.guard.chunks,
             token_start=session.guard.tokens,
@@ -223,7 +222,7 @@ class Guard:
                 for name in after
             ],
             canary_delta=finite_or_none(largest_rise(after, before)),
-            canary_delta_z=None if audit is None else audit.numbers.get("z"),
+            canary_delta_z=finite_or_none(CanaryAudit(self.policy.audit)(evidence).numbers["z"]),
             **_alignment(evidence),
             drift=finite_or_none(largest_rise(guard.current, guard.origin)),
             cusum=guard.cusum,

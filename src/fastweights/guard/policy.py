@@ -7,7 +7,7 @@ from fastweights.guard.mode import Mode
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AuditPolicy(_Config):

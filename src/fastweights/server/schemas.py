@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from fastweights.services.records import ID_PATTERN, Record, Sampling, SessionOptions
 
@@ -48,6 +48,7 @@ class NewSession(SessionOptions):
 
     model_id: str | None = Field(default=None, pattern=ID_PATTERN, description="the same as model")
     session_id: str | None = Field(default=None, pattern=ID_PATTERN, description="default: a fresh one")
+    spfw: bool | None = Field(default=None, description="enforce or switch off SPFW; default: as the policy says")
 
     @model_validator(mode="after")
     def _one_model(self) -> "NewSession":
@@ -57,11 +58,16 @@ class NewSession(SessionOptions):
 
     def options(self) -> SessionOptions:
         fields = {name: getattr(self, name) for name in SessionOptions.model_fields}
-        return SessionOptions.model_validate({**fields, "model": self.model or self.model_id})
+        policy = self.policy.model_dump()
+        if self.spfw is not None:
+            policy["spfw"] = {"mode": "enforce" if self.spfw else "off"}
+        return SessionOptions.model_validate({**fields, "model": self.model or self.model_id, "policy": policy})
 
 
 class ChatRequest(Sampling):
     """Body of a chat turn. ``frozen``: answer without learning, store nothing. ``compare``: also the frozen reply."""
+
+    model_config = ConfigDict(strict=True)
 
     message: str = Field(min_length=1, max_length=65_536)
     frozen: bool = False

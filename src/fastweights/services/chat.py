@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fastweights.errors import Conflict, FastweightsError
+from pydantic import ValidationError
+
+from fastweights.errors import Conflict, Corrupt, FastweightsError
 from fastweights.guard.event import Event
+from fastweights.hints import describe
 from fastweights.services.generate import ModelPool, Reply, check_text
 from fastweights.services.records import CommitInfo, Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
 from fastweights.services.session_parts import Parts, PartsCache
@@ -49,7 +52,7 @@ class ChatService:
 
     def list(self) -> list[SessionInfo]:
         """Every session, last used first."""
-        return [_info(meta) for meta in self.sessions.list()]
+        return [info for meta in self.sessions.list() if (info := _readable(meta)) is not None]
 
     def show(self, session_id: str) -> SessionDetail:
         """One session with its turns since the last reset, oldest first."""
@@ -164,8 +167,8 @@ class ChatService:
 
         tokenizer = at.parts.loaded.tokenizer
         session = _next_message(at.value)
-        ids = tokenizer.encode(self._as_paragraph(at, message))
         last = int(session.fast.carry["last_B"][0])
+        ids = tokenizer.encode(_as_paragraph(message, after=tokenizer.decode_bytes([last]), first=at.head.turn == 0))
         chunks = next_token_chunks(last, ids, at.parts.chunk_tokens)
         events: list[Event] = []
         if not learn:
@@ -180,12 +183,6 @@ class ChatService:
             if on_event is not None:
                 on_event("chunk", outcome.event)
         return session, events, len(ids)
-
-    def _as_paragraph(self, at: OpenSession, message: str) -> str:
-        """Each message is a paragraph: a line break before it (unless the text so far ends in one) and after it."""
-        said = at.head.record.get("reply") if at.head.kind == "turn" else None
-        before = "" if said is None or said.endswith("\n") else "\n"
-        return before + message + ("" if message.endswith("\n") else "\n")
 
     def _answer(
         self,
@@ -227,7 +224,7 @@ class ChatService:
 
         meta = self.sessions.meta(session_id)
         head = self.sessions.read(meta.head)
-        options = SessionOptions.model_validate(meta.options)
+        options = _options(meta)
         parts = self._parts.get(options)
         pinned = self.sessions.read(meta.root).record.get("model_sha256")
         if pinned != parts.loaded.checkpoint_sha256:
@@ -246,6 +243,12 @@ class ChatService:
 # ---------------------------------------------------------------------- records
 
 
+def _as_paragraph(message: str, *, after: bytes, first: bool) -> str:
+    """Each message is a paragraph: a line break before it (unless the text so far ends in one) and after it."""
+    before = "" if first or after.endswith(b"\n") else "\n"
+    return before + message + ("" if message.endswith("\n") else "\n")
+
+
 def _next_message(session: Session) -> Session:
     """A message looks back a little way into the one before (a phrase may be split), not far enough to be called a
     repetition of it: people do say things twice."""
@@ -256,11 +259,26 @@ def _tell(on_event: OnEvent | None, kind: str) -> Callable[[str], None] | None:
     return None if on_event is None else lambda text: on_event(kind, text)
 
 
+def _readable(meta: Meta) -> SessionInfo | None:
+    """None for a session whose options this version cannot read: one odd record must not hide the others."""
+    try:
+        return _info(meta)
+    except FastweightsError:
+        return None
+
+
+def _options(meta: Meta) -> SessionOptions:
+    try:
+        return SessionOptions.model_validate(meta.options)
+    except ValidationError as error:
+        raise Corrupt(f"session {meta.id!r} has options that cannot be read: {describe(error)}") from None
+
+
 def _info(meta: Meta) -> SessionInfo:
     return SessionInfo(
         session_id=meta.id,
         model=meta.model,
-        options=SessionOptions.model_validate(meta.options),
+        options=_options(meta),
         head=meta.head,
         n_turns=meta.turns,
         title=meta.title,

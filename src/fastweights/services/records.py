@@ -47,7 +47,9 @@ class Sampling(Record):
 
 
 class Turn(Record):
-    """One answered message. ``frozen_reply``: the same prompt and seed without any fast weight, where asked for."""
+    """One answered message; a frozen one has the commit that it was answered from.
+
+    ``frozen_reply``: the same prompt and seed without any fast weight, where asked for."""
 
     turn: int
     commit: str
@@ -170,9 +172,20 @@ class TrainJob(Record):
 
 
 class GenerateRequest(Record):
+    """What to continue, and how. The fields of ``sampling`` may also stand beside ``prompt``."""
+
     model_id: str | None = Field(default=None, pattern=ID_PATTERN)
     prompt: str = Field(default="", max_length=65536)
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        beside = set(data) & set(Sampling.model_fields) if isinstance(data, dict) else set()
+        if not beside or "sampling" in data:
+            return data
+        rest = {name: value for name, value in data.items() if name not in beside}
+        return {**rest, "sampling": {name: data[name] for name in beside}}
 
 
 class Generation(Record):

@@ -29,7 +29,7 @@ CommitKind = Literal["init", "turn", "reset"]
 @dataclass(frozen=True)
 class Commit:
     """One state of a session. ``state``: SHA-256 of the safetensors snapshot (``weights/``, ``rule/``, ``carry/``);
-    ``guard`` and ``record`` are the caller's JSON; ``turn`` counts the turns from the initial commit to here."""
+    ``guard`` and ``record`` are the caller's JSON; ``turn`` counts the turns since the last reset."""
 
     id: str
     parent: str | None
@@ -267,7 +267,7 @@ class Sessions:
             "parent": parent.id if parent else None,
             "kind": kind,
             "state": self.objects.put(state),
-            "turn": (parent.turn if parent else 0) + (kind == "turn"),
+            "turn": 0 if parent is None or kind == "reset" else parent.turn + 1,
             "guard": dict(guard),
             "record": dict(record),
             "created_at": now(),
