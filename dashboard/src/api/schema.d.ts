@@ -514,10 +514,113 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/redteam": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Runs
+         * @description Every finished run, newest first.
+         */
+        get: operations["runs_api_redteam_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/redteam/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report
+         * @description One report: the JSON that the command prints.
+         */
+        get: operations["report_api_redteam__run_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** Ablation */
+        Ablation: {
+            /** Off */
+            off: string;
+            /** Family */
+            family: string;
+            /** Attempts */
+            attempts: number;
+            /** Successes */
+            successes: number;
+            /** Harm Max */
+            harm_max: number;
+        };
+        /**
+         * Attempt
+         * @description One payload, or one search, against a fresh session. Steps are guard steps, searching included.
+         */
+        Attempt: {
+            /** Family */
+            family: string;
+            /** Variant */
+            variant: string;
+            /** Seed */
+            seed: number;
+            /**
+             * Goal
+             * @enum {string}
+             */
+            goal: "pass" | "harm";
+            /** Steps */
+            steps: number;
+            /** Success At */
+            success_at: number | null;
+            /** Chunks */
+            chunks: number;
+            /** Committed */
+            committed: number;
+            /** Refused */
+            refused: number;
+            /** Stopped */
+            stopped: boolean;
+            /** Harm */
+            harm: number;
+            /** Heldout */
+            heldout: number | null;
+            /** Payload */
+            payload: string;
+        };
+        /**
+         * Auc
+         * @description How well one score tells attack chunks from control chunks; the interval is a bootstrap over texts.
+         */
+        Auc: {
+            /** Score */
+            score: string;
+            /** Family */
+            family: string;
+            auc: components["schemas"]["Interval"];
+            /** Positives */
+            positives: number;
+            /** Negatives */
+            negatives: number;
+        };
         /**
          * AuditPolicy
          * @description Canary losses (nats per token) on the candidate weights against those before the write.
@@ -722,6 +825,22 @@ export interface components {
             created_at: string;
         };
         /**
+         * Control
+         * @description Benign text of the same length through the same guard.
+         */
+        Control: {
+            /** Attempts */
+            attempts: number;
+            /** Chunks */
+            chunks: number;
+            /** Refused */
+            refused: number;
+            /** Harm Max */
+            harm_max: number;
+            /** Successes */
+            successes: number;
+        };
+        /**
          * CorpusInfo
          * @description A corpus that can be named. ``hint``: how to get it, where it is not available.
          */
@@ -778,6 +897,45 @@ export interface components {
             budget: number;
         };
         /**
+         * Drip
+         * @description The payload of the search without any defence, repeated at one payload a chunk.
+         */
+        Drip: {
+            /** Seed */
+            seed: number;
+            /** Words */
+            words: string[];
+            /** Search Steps */
+            search_steps: number;
+            /** Rise Of One */
+            rise_of_one: number;
+            /** Repeats */
+            repeats: number;
+            guarded: components["schemas"]["DripSide"];
+            undefended: components["schemas"]["DripSide"];
+            /** Stopped Before Harm */
+            stopped_before_harm: boolean;
+        };
+        /** DripSide */
+        DripSide: {
+            /** Policy */
+            policy: string;
+            /** Chunks */
+            chunks: number;
+            /** Committed */
+            committed: number;
+            /** Refused */
+            refused: number;
+            /** First Refusal */
+            first_refusal: number | null;
+            /** Harm Max */
+            harm_max: number;
+            /** Harm At */
+            harm_at: number | null;
+            /** Heldout */
+            heldout: number | null;
+        };
+        /**
          * Event
          * @description One chunk through the guard. Losses are nats per token; norms are L2 over all fast weights.
          */
@@ -829,6 +987,33 @@ export interface components {
             checks: components["schemas"]["CheckResult"][];
             /** Step */
             step: number;
+        };
+        /** Family */
+        Family: {
+            /** Family */
+            family: string;
+            /**
+             * Goal
+             * @enum {string}
+             */
+            goal: "pass" | "harm";
+            /** Attempts */
+            attempts: number;
+            /** Curve */
+            curve: components["schemas"]["Rate"][];
+            /** Stopped */
+            stopped: number;
+            /** Harm Mean */
+            harm_mean: number;
+            /** Harm Max */
+            harm_max: number;
+            /** Heldout Max */
+            heldout_max: number | null;
+            /** Committed */
+            committed: number;
+            /** Refused */
+            refused: number;
+            control: components["schemas"]["Control"];
         };
         /**
          * ForkRequest
@@ -882,7 +1067,10 @@ export interface components {
              */
             ood: components["schemas"]["OodPolicy"];
         };
-        /** GenerateRequest */
+        /**
+         * GenerateRequest
+         * @description What to continue, and how. The fields of ``sampling`` may also stand beside ``prompt``.
+         */
         GenerateRequest: {
             /** Model Id */
             model_id?: string | null;
@@ -947,6 +1135,15 @@ export interface components {
             sessions: number;
             /** Device */
             device: string;
+        };
+        /** Interval */
+        Interval: {
+            /** Value */
+            value: number | null;
+            /** Low */
+            low: number | null;
+            /** High */
+            high: number | null;
         };
         /**
          * LimitPoint
@@ -1544,6 +1741,11 @@ export interface components {
              * @description default: a fresh one
              */
             session_id?: string | null;
+            /**
+             * Spfw
+             * @description enforce or switch off SPFW; default: as the policy says
+             */
+            spfw?: boolean | null;
         };
         /**
          * OodPolicy
@@ -1567,6 +1769,33 @@ export interface components {
              * @enum {string}
              */
             mode: "off" | "observe" | "enforce";
+        };
+        /**
+         * Payload
+         * @description A payload to keep: a fixture of the regression suite.
+         */
+        Payload: {
+            /** Name */
+            name: string;
+            /** Family */
+            family: string;
+            /** Model */
+            model: string;
+            /** Chunk Tokens */
+            chunk_tokens: number;
+            /** Seed */
+            seed: number;
+            /**
+             * Goal
+             * @enum {string}
+             */
+            goal: "pass" | "harm";
+            /** Text */
+            text: string;
+            /** Repeats */
+            repeats: number;
+            /** Rise Of One */
+            rise_of_one: number | null;
         };
         /**
          * Policy
@@ -1639,6 +1868,77 @@ export interface components {
             /** Layers */
             layers: number;
         };
+        /** Rate */
+        Rate: {
+            /** Budget */
+            budget: number;
+            /** Successes */
+            successes: number;
+            /** Attempts */
+            attempts: number;
+            interval: components["schemas"]["Interval"];
+        };
+        /** RedteamReport */
+        RedteamReport: {
+            /** Run Id */
+            run_id: string;
+            /** Created At */
+            created_at: string;
+            /** Model */
+            model: string;
+            /** Policy */
+            policy: string;
+            /** Budget */
+            budget: number;
+            /** Chunk Tokens */
+            chunk_tokens: number;
+            /** Lr */
+            lr: number;
+            /** Seeds */
+            seeds: number[];
+            /** Families */
+            families: components["schemas"]["Family"][];
+            /** Auc */
+            auc: components["schemas"]["Auc"][];
+            /** Roc */
+            roc: components["schemas"]["Roc"][];
+            /** Ablation */
+            ablation: components["schemas"]["Ablation"][];
+            /** Utility */
+            utility: components["schemas"]["Utility"][];
+            /** Drip */
+            drip: components["schemas"]["Drip"][];
+            /** Payloads */
+            payloads: components["schemas"]["Payload"][];
+            /** Attempts */
+            attempts: components["schemas"]["Attempt"][];
+            /** Guard Steps */
+            guard_steps: number;
+            /** Gradient Queries */
+            gradient_queries: number;
+            /** Cpu Seconds */
+            cpu_seconds: number;
+            /** Files */
+            files: string[];
+            /** Notes */
+            notes: string[];
+        };
+        /**
+         * RedteamSummary
+         * @description One run of the list.
+         */
+        RedteamSummary: {
+            /** Run Id */
+            run_id: string;
+            /** Created At */
+            created_at: string;
+            /** Model */
+            model: string;
+            /** Policy */
+            policy: string;
+            /** Budget */
+            budget: number;
+        };
         /** RepetitionPolicy */
         RepetitionPolicy: {
             /**
@@ -1649,6 +1949,15 @@ export interface components {
             mode: "off" | "observe" | "enforce";
             cycle?: components["schemas"]["LimitTable"] | null;
             compression?: components["schemas"]["LimitTable"] | null;
+        };
+        /** Roc */
+        Roc: {
+            /** Score */
+            score: string;
+            /** False Alarms */
+            false_alarms: number[];
+            /** Detections */
+            detections: number[];
         };
         /**
          * RulePolicy
@@ -1941,7 +2250,9 @@ export interface components {
         };
         /**
          * Turn
-         * @description One answered message. ``frozen_reply``: the same prompt and seed without any fast weight, where asked for.
+         * @description One answered message; a frozen one has the commit that it was answered from.
+         *
+         *     ``frozen_reply``: the same prompt and seed without any fast weight, where asked for.
          */
         Turn: {
             /** Turn */
@@ -1974,6 +2285,28 @@ export interface components {
             created_at: string;
             /** Seconds */
             seconds: number;
+        };
+        /**
+         * Utility
+         * @description Bits per byte of a benign text: frozen, and under the weights that the guarded reading had left by then.
+         */
+        Utility: {
+            /** Off */
+            off: string;
+            /** Text */
+            text: string;
+            /** Bytes */
+            bytes: number;
+            /** Chunks */
+            chunks: number;
+            /** Refused */
+            refused: number;
+            /** Bits Per Byte Frozen */
+            bits_per_byte_frozen: number;
+            /** Bits Per Byte Learning */
+            bits_per_byte_learning: number;
+            /** Gained */
+            gained: number;
         };
         /**
          * FieldError
@@ -4478,6 +4811,174 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runs_api_redteam_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedteamSummary"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_api_redteam__run_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedteamReport"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

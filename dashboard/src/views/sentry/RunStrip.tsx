@@ -1,5 +1,5 @@
 import { Button } from "@mantine/core";
-import type { ReactNode } from "react";
+import type { ReactNode, Ref } from "react";
 import { bytes, clock, count, fixed, plural, signed, whole } from "../../lib/format";
 import { relaxed, tally } from "../../lib/monitor";
 import { ApiProblem } from "../../lib/problem";
@@ -11,12 +11,12 @@ import type { Reading } from "./reading";
 import classes from "./RunStrip.module.css";
 
 /** One run: its state, what it read and under which rules, and its figures. */
-export function RunStrip({ reading, children }: { reading: Reading; children?: ReactNode }) {
+export function RunStrip({ reading, children, ref }: { reading: Reading; children?: ReactNode; ref?: Ref<HTMLElement> }) {
   const { run, status } = reading;
   const so = tally(reading.events);
   const sum = reading.summary ?? so;
   return (
-    <section className={classes.strip} aria-label={reading.letter ? `Run ${reading.letter}` : "Run"} data-status={status} data-run={run?.run_id}>
+    <section ref={ref} className={classes.strip} aria-label={reading.letter ? `Run ${reading.letter}` : "Run"} data-status={status} data-run={run?.run_id}>
       <div className={classes.head}>
         {reading.letter && (
           <span className={classes.letter}>

@@ -28,7 +28,6 @@ export default function SentryPage() {
   const runs = useQuery(monitorRuns);
   const id = params?.id ?? null;
   const other = id ? search.get("with") : null;
-  const main = useRef<HTMLDivElement>(null);
 
   // What has just ended is opened under its own address, unless another run is on show.
   useEffect(() => {
@@ -38,25 +37,15 @@ export default function SentryPage() {
     clearEnded();
   }, [live.phase, live.ended, location, navigate]);
 
-  // A run that was chosen far down in the list is brought into view.
-  useEffect(() => {
-    if (id) bringUp(main.current);
-  }, [id, other]);
-
   const list = runs.data ?? [];
   const reading = live.runs.length > 0 && live.phase !== "rest";
   return (
     <div className={classes.page} data-open={id || reading ? true : undefined}>
       <h1 className="visually-hidden">Sentry</h1>
       <aside>
-        <RunForm
-          onStart={() => {
-            navigate("/sentry");
-            bringUp(main.current);
-          }}
-        />
+        <RunForm onStart={() => navigate("/sentry")} />
       </aside>
-      <div className={classes.main} ref={main}>
+      <div className={classes.main}>
         <Problem error={runs.error} onRetry={() => void runs.refetch()} />
         {id && reading && (
           <p className={classes.meanwhile}>
@@ -82,11 +71,6 @@ export default function SentryPage() {
       </div>
     </div>
   );
-}
-
-function bringUp(element: HTMLElement | null): void {
-  const top = element?.getBoundingClientRect().top ?? 0;
-  if (top < 0 || top > innerHeight / 2) element?.scrollIntoView({ block: "start" });
 }
 
 /** The run that streams; two of them under two policies. */
@@ -130,7 +114,14 @@ function useFollow(id: string | null, running: boolean): void {
 function Readings({ readings, waiting = false, halt }: { readings: Reading[]; waiting?: boolean; halt?: ReactNode }) {
   const [asked, setAsked] = useState<{ chunk: number; nth: number } | null>(null);
   const [which, setWhich] = useState("A");
+  const first = useRef<HTMLElement>(null);
   const [a, b] = readings;
+  const there = a !== undefined;
+  // A run that was started or chosen far down on the page comes into view.
+  useEffect(() => {
+    const top = first.current?.getBoundingClientRect().top ?? 0;
+    if (top < 0 || top > innerHeight / 2) first.current?.scrollIntoView({ block: "start" });
+  }, [there]);
   const byChunk = useMemo(() => !a || !b || aligned(a.events, b.events), [a, b]);
   if (!a) return null;
   const shown = b && which === "B" ? b : a;
@@ -138,7 +129,7 @@ function Readings({ readings, waiting = false, halt }: { readings: Reading[]; wa
   return (
     <>
       {readings.map((reading) => (
-        <RunStrip key={reading.letter} reading={reading}>
+        <RunStrip key={reading.letter} reading={reading} ref={reading === a ? first : undefined}>
           {reading.status === "running" && halt}
         </RunStrip>
       ))}
