@@ -39,7 +39,7 @@ from fastweights.redteam.target import Costs, Target, without
 Build = Callable[[Policy], Target]
 DRIP_REPEATS = 256
 ABLATIONS = (*DEFENCES, "gate+spfw", "all")
-_UTILITY_CHARACTERS = 4000
+_UTILITY_CHARACTERS = 2000
 _BOOTSTRAP = 200
 _ALL = "all"
 
@@ -215,8 +215,7 @@ def _values(trace: Trace, score: str, *, attack: bool) -> list[float]:
 
 def utilities(target: Target, off: str, benign: Mapping[str, str]) -> list[Utility]:
     """Bits per byte of each benign text's beginning, with and without what the guard lets be learned from it."""
-    size = _UTILITY_CHARACTERS if off in ("none", _ALL) else _UTILITY_CHARACTERS // 2
-    return [_utility(target, off, name, text[:size]) for name, text in benign.items()]
+    return [_utility(target, off, name, text[:_UTILITY_CHARACTERS]) for name, text in benign.items()]
 
 
 def _utility(target: Target, off: str, name: str, text: str) -> Utility:

@@ -72,7 +72,9 @@ def png(report: RedteamReport) -> bytes:
     ablation.set_title("Share of attempts that succeed with a defence off")
     for y, row in enumerate(grid):
         for x, value in enumerate(row):
-            ablation.text(x, y, f"{value:.0%}", ha="center", va="center", fontsize=7)
+            ablation.text(
+                x, y, f"{value:.0%}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else "black"
+            )
     texts = list(dict.fromkeys(row.text for row in report.utility))
     for number, text in enumerate(texts):
         gained = [next(r.gained for r in report.utility if r.off == off and r.text == text) for off in offs]
