@@ -21,6 +21,7 @@ from fastweights.store.tensors import save_tensors
 from fastweights.train.config import TrainConfig
 
 LIMIT = 4_000_000  # bytes
+TRAINED = "starter-build"  # the id `starter` is the shipped model's, in every store
 RECIPE = "python scripts/build_starter.py"
 
 
@@ -57,9 +58,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         source = args.model
         if source is None:
-            train = ["train", "--preset", "starter", "--model-id", "starter", "--root", scratch]
+            train = ["train", "--preset", "starter", "--model-id", TRAINED, "--root", scratch]
             subprocess.run([sys.executable, "-m", "fastweights", *train], check=True)
-            source = Path(scratch) / "text_models" / "starter"
+            source = Path(scratch) / "text_models" / TRAINED
         bpb = build(source, args.out, Path(scratch) / "cache")
     print(f"{args.out}: {bpb:.4f} bits per byte on the held-out plays")
 

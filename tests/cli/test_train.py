@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import pytest
 
 from fastweights.cli import main
 from fastweights.data.sources import find_source
+from fastweights.services.jobs import TrainJobs
 from fastweights.services.records import ModelInfo
+from fastweights.store.root import Store
+from fastweights.train.config import presets
 
 PRESET = """
 description: small and quick
@@ -86,17 +90,23 @@ def test_the_config_flag_and_snake_case(here: Path, capsys: pytest.CaptureFixtur
 
 
 def test_ten_and_ten_are_twenty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, *QUICK, "--model-id", "whole")
-    call(capsys, *QUICK, "--model-id", "parts", "--steps", "10", "--schedule-steps", "20")
-    result, _ = call(capsys, "train", "--resume", "parts", "--steps", "20")
-    assert result["step"] == 20
-    files = [here / "artifacts/text_models" / name / "checkpoint.safetensors" for name in ("whole", "parts")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    for preset in ("quick.yaml", "laptop"):  # of 20 steps, of 400
+        line = ("train", "--preset", preset, "--corpus", "text.txt", "--seq-len", "32", "--batch-size", "4")
+        names = [f"{kind}-{preset[:5]}" for kind in ("whole", "parts")]
+        call(capsys, *line, "--model-id", names[0], "--steps", "20")
+        call(capsys, *line, "--model-id", names[1], "--steps", "10")
+        result, err = call(capsys, "train", "--resume", names[1], "--steps", "20")
+        assert result["step"] == 20
+        assert "schedule" not in err
+        for file in ("checkpoint.safetensors", "ckpt/step-00000020.safetensors"):
+            one, two = (here / "artifacts/text_models" / name / file for name in names)
+            assert one.read_bytes() == two.read_bytes(), (preset, file)
 
 
 def test_a_longer_run_keeps_the_first_schedule(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, *QUICK, "--model-id", "m")
-    call(capsys, "train", "--resume", "m", "--steps", "25")
+    _, err = call(capsys, "train", "--resume", "m", "--steps", "25")
+    assert "notice: the learning-rate schedule ends at step 20; from there to step 25 the rate is 0" in err
     manifest = json.loads((here / "artifacts/text_models/m/manifest.json").read_text())
     assert manifest["train_config"]["schedule_steps"] == 20
     assert manifest["steps"] == manifest["step"] == 25
@@ -109,6 +119,77 @@ def test_checkpoints_elsewhere_can_be_taken_to_another_store(here: Path, capsys:
     assert result["model_id"] == "m"
     one, two = here / "artifacts/text_models/whole", here / "other/text_models/m"
     assert (one / "checkpoint.safetensors").read_bytes() == (two / "checkpoint.safetensors").read_bytes()
+
+
+def test_a_copied_store_goes_on_by_itself(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "10")
+    call(capsys, "train", "--resume", "m", "--steps", "12")
+    old = here / "artifacts/text_models/m"
+    assert json.loads((old / "manifest.json").read_text())["ckpt_dir"] is None
+    shutil.copytree(here / "artifacts", here / "copy")
+    manifest = json.loads((here / "copy/text_models/m/manifest.json").read_text())
+    manifest["ckpt_dir"] = str(old / "ckpt")  # as an older version wrote it
+    (here / "copy/text_models/m/manifest.json").write_text(json.dumps(manifest))
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    call(capsys, "train", "--resume", "m", "--steps", "15", "--root", "copy")
+    assert (here / "copy/text_models/m/ckpt/step-00000015.json").exists()
+    call(capsys, "train", "--resume", str(old / "ckpt"), "--steps", "15", "--root", "third")
+    assert (here / "third/text_models/m/ckpt/step-00000015.json").exists()
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
+    _, err = call(capsys, "train", "--resume", str(old / "ckpt"), "--steps", "20", "--root", "copy", code=1)
+    assert "this store has a model 'm' already" in err
+
+
+def test_a_folder_of_checkpoints_belongs_to_one_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "a", "--steps", "3", "--ckpt-dir", "ck")
+    _, err = call(capsys, *QUICK, "--model-id", "b", "--steps", "3", "--ckpt-dir", "ck", code=1)
+    assert "holds checkpoints of model 'a' (step 3)" in err
+    assert not (here / "artifacts/text_models/b").exists()
+    _, err = call(capsys, *QUICK, "--model-id", "b", "--ckpt-dir", "artifacts/text_models/a/ckpt", code=1)
+    assert "lies in a model's folder" in err
+    call(capsys, *QUICK, "--model-id", "b", "--steps", "3")
+    _, err = call(capsys, "train", "--resume", "b", "--steps", "5", "--ckpt-dir", "ck", code=1)
+    assert "holds checkpoints of model 'a'" in err
+    path = here / "artifacts/text_models/b/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ckpt_dir": str(here / "ck")}))
+    _, err = call(capsys, "train", "--resume", "b", "--steps", "5", code=1)
+    assert "belong to model 'a'" in err
+    result, _ = call(capsys, "train", "--resume", "a", "--steps", "5")
+    assert (result["step"], Path(result["ckpt"])) == (5, here / "ck")
+
+
+def test_a_run_killed_before_its_first_step_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = here / "artifacts/text_models/m/ckpt/step-00000000.json"
+    with spawn(
+        *QUICK, "--steps", "100000", "--schedule-steps", "20", "--save-every", "100000", "--model-id", "m"
+    ) as child:
+        deadline = time.monotonic() + 60
+        while not first.exists():
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.kill()
+        child.communicate(timeout=60)
+    job = TrainJobs(Store(here / "artifacts")).status("m")
+    assert (job.status, job.resumable) == ("interrupted", True)
+    call(capsys, "train", "--resume", "m", "--steps", "20", "--save-every", "5")
+    call(capsys, *QUICK, "--model-id", "whole")
+    files = [here / "artifacts/text_models" / name / "checkpoint.safetensors" for name in ("whole", "m")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_starter_stays_the_one_that_ships(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "1")
+    call(capsys, "models", "export", "m", "out")
+    for line in ((*QUICK, "--model-id", "starter"), ("models", "import", "out", "--model-id", "starter")):
+        assert "'starter' stands for the model that ships" in call(capsys, *line, code=1)[1]
+    assert not (here / "artifacts/text_models/starter").exists()
+
+
+def test_train_help_names_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in presets())
 
 
 def test_bpe_is_trained_on_the_train_part_and_can_be_used_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +224,7 @@ def test_without_a_corpus(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "code", "text"),
     [
         (["--preset", "laptp"], 2, "preset 'laptp' does not exist; did you mean 'laptop'?"),
+        (["--corpus", "/dev/null"], 2, "corpus /dev/null is neither a file nor a folder"),
         (["--corpus", "txt.txt"], 2, "corpus txt.txt does not exist; did you mean 'text.txt'?"),
         (["--batch-size", "4000"], 2, "shorter than one sequence"),
         (["--tokenizer", "quick.yaml"], 1, "tokenizer quick.yaml: not JSON"),
@@ -256,10 +338,12 @@ def test_any_file_can_be_scored(here: Path, capsys: pytest.CaptureFixture[str]) 
         ("empty.txt", "file empty.txt is empty; there is nothing to predict"),
         ("txt.txt", "file txt.txt does not exist; did you mean 'text.txt'?"),
         (".", "file . is a folder; name one file"),
+        ("folder", "file folder is a folder; name one file"),
     ],
 )
 def test_what_cannot_be_scored(here: Path, capsys: pytest.CaptureFixture[str], name: str, text: str) -> None:
     (here / "empty.txt").touch()
+    (here / "folder").mkdir()
     call(capsys, *QUICK, "--model-id", "m", "--steps", "1")
     out, err = call(capsys, "eval", "ppl", "--file", name, code=2)
     assert out is None
@@ -308,6 +392,23 @@ def test_a_damaged_folder_is_not_taken_in(here: Path, capsys: pytest.CaptureFixt
     assert err.startswith("error: ")
     assert name in err
     assert not (here / "artifacts/text_models/new").exists()
+
+
+def test_a_manifest_with_odd_types(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not taken in; and where it lies in a store already, left out of the list by name, and found by fsck."""
+    call(capsys, *QUICK, "--model-id", "good", "--steps", "1")
+    call(capsys, *QUICK, "--model-id", "odd", "--steps", "1")
+    call(capsys, "models", "export", "odd", "out")
+    for path in (here / "out/manifest.json", here / "artifacts/text_models/odd/manifest.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "step": "abc"}))
+    _, err = call(capsys, "models", "import", "out", "--model-id", "new", code=1)
+    assert "step is 'abc', not int" in err
+    assert not (here / "artifacts/text_models/new").exists()
+    listed, err = call(capsys, "models", "ls")
+    assert [row["model_id"] for row in listed] == ["good", "starter"]
+    assert "model odd is left out" in err
+    report, _ = call(capsys, "fsck", code=1)
+    assert [(f["path"], "step is 'abc'" in f["problem"]) for f in report["findings"]] == [("text_models/odd", True)]
 
 
 def test_an_empty_store_says_what_to_do(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

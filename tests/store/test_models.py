@@ -38,8 +38,11 @@ def test_starter_resolves_in_a_missing_root_and_nothing_is_created(models):
     assert models.shipped.is_dir()
 
 
-def test_a_starter_in_the_store_wins(models):
-    make(models, "starter", status="ready")
+def test_a_starter_in_the_store_wins_but_none_is_made_beside_the_shipped_one(store, models, tmp_path):
+    with pytest.raises(Conflict, match="stands for the model that ships"):
+        models.create("starter", {})
+    assert not models.store.root.exists()
+    make(Models(store, tmp_path / "nowhere"), "starter", status="ready")
     assert not models.is_shipped("starter")
     assert models.path("starter") == models.store.root / "text_models" / "starter"
     assert [m["id"] for m in models.list()] == ["starter"]
@@ -95,6 +98,19 @@ def test_damaged_manifests_are_named_and_left_out_of_lists(models):
         path.write_bytes(whole[:size])
         with pytest.raises(Corrupt, match=r"manifest.json"):
             models.get("bad")
+        assert [m["id"] for m in models.list()] == ["good", "starter"]
+    for field, value in {
+        "step": "abc",
+        "params": 1.5,
+        "seed": True,
+        "corpus": [],
+        "preset": 3,
+        "status": "odd",
+    }.items():
+        atomic.write_json(path, {"id": "bad", "status": "ready", "created_at": "x", field: value})
+        with pytest.raises(Corrupt, match=f"{field}"):
+            models.get("bad")
+        assert list(models.damaged()) == ["bad"]
         assert [m["id"] for m in models.list()] == ["good", "starter"]
     atomic.write_json(path, {"id": "good", "status": "ready", "created_at": "x"})
     with pytest.raises(Corrupt, match="folder 'bad'"):

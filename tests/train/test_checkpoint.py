@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastweights.errors import Corrupt, FastweightsError, NotFound
-from fastweights.train.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
+from fastweights.train.checkpoint import checkpoint_owner, checkpoint_steps, load_checkpoint, save_checkpoint
 
 
 def save(folder: Path, *steps: int) -> None:
@@ -25,6 +25,19 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     save(tmp_path, 5, 10, 99_999, 100_000)
     assert checkpoint_steps(tmp_path) == [100_000, 99_999]
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_differs_between_equal_runs_stays_out_of_the_hash(tmp_path: Path) -> None:
+    paths = [
+        save_checkpoint(tmp_path / name, 5, {"a": torch.ones(2)}, {"run": {"config": 1}}, {"model_id": name})
+        for name in ("one", "two")
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert load_checkpoint(tmp_path / "two").meta == {"run": {"config": 1, "model_id": "two"}}
+    assert checkpoint_owner(tmp_path / "two") == "two"
+    save_checkpoint(tmp_path / "old", 5, {"a": torch.ones(2)}, {"run": {"model_id": "was"}})
+    assert checkpoint_owner(tmp_path / "old") == "was"
+    assert checkpoint_owner(tmp_path / "nowhere") is None
 
 
 def damage(path: Path, how: str) -> None:

@@ -37,7 +37,6 @@ def write(tmp_path: Path, text: str) -> str:
         ("model: {vocab_size: 3}", "vocab_size is the tokenizer's business"),
         ("model: {dim: 3}", r"dim: .*greater than or equal to 8 \(got 3\)"),
         ("steps: 0", r"steps: .*greater than or equal to 1 \(got 0\)"),
-        ("schedule_steps: 3", "schedule_steps=3 is shorter than warmup=20"),
         ("optim: {lr: .nan}", r"optim\.lr: .*finite"),
         ("- steps", "a mapping is wanted, not list"),
         ("a: [", "not YAML"),
@@ -99,3 +98,27 @@ def test_the_schedule_is_as_long_as_the_run_unless_said_otherwise() -> None:
     short, long = TrainConfig(steps=50, warmup=0), TrainConfig(steps=100, warmup=0)
     assert short.lr_factor(25) == pytest.approx(0.5) == long.lr_factor(50)
     assert TrainConfig(steps=50, schedule_steps=100, warmup=0).lr_factor(50) == pytest.approx(0.5)
+
+
+def test_a_preset_keeps_its_schedule_however_many_steps_are_asked_for(tmp_path: Path) -> None:
+    def length(text: str, **overrides: int) -> int | None:
+        return load_config(write(tmp_path, text), dict(overrides)).schedule_steps
+
+    assert length("steps: 100") == 100
+    assert length("steps: 100", steps=10) == 100
+    assert length("steps: 100", steps=300) == 300
+    assert length("steps: 100", steps=300, schedule_steps=200) == 200
+    assert length("{steps: 100, schedule_steps: 150}", steps=120) == 150
+    for name in presets():
+        config = load_config(name)
+        plain = config.model_copy(update={"schedule_steps": None})
+        at = range(0, config.steps, 7)
+        assert [config.lr_factor(s) for s in at] == [plain.lr_factor(s) for s in at]
+
+
+def test_a_schedule_shorter_than_its_warm_up_only_rises() -> None:
+    config = TrainConfig(steps=5, schedule_steps=5, warmup=20)
+    rates = [config.lr_factor(step) for step in range(5)]
+    assert rates == sorted(rates)
+    assert rates[0] > 0.1
+    assert config.lr_factor(5) == 0

@@ -164,10 +164,22 @@ def test_divergence_keeps_the_last_checkpoint(go, config: Make, store: Store, mo
         real(self)
 
     monkeypatch.setattr(Trainer, "advance", diverges)
-    with pytest.raises(Diverged, match="at step 15"):
+    with pytest.raises(Diverged, match=r"at step 15 .*; the checkpoint of step 12 stays"):
         go(config())
     assert Models(store).get("m")["status"] == "failed"
     assert load_checkpoint(find_ckpt_dir(store, "m")).step == 12
+
+
+def test_divergence_before_any_checkpoint_promises_none(
+    go, config: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(self: Trainer) -> None:
+        self._need_finite(float("nan"), 1.0)
+
+    monkeypatch.setattr(Trainer, "advance", diverges)
+    with pytest.raises(Diverged) as info:
+        go(config())
+    assert "checkpoint" not in str(info.value)
 
 
 def test_an_id_that_is_taken(go, config: Make, store: Store) -> None:
@@ -200,7 +212,7 @@ def test_checkpoints_elsewhere(go, config: Make, store: Store, tmp_path: Path) -
     go(config(steps=3), ckpt_dir=place)
     assert find_ckpt_dir(store, "m") == place
     assert find_ckpt_dir(store, str(place)) == place
-    assert checkpoint_steps(place) == [3]
+    assert checkpoint_steps(place) == [3, 0]
     assert not (store.root / "text_models" / "m" / "ckpt").exists()
 
 

@@ -23,7 +23,10 @@ def _service() -> "ModelService":
 @app.command
 def ls() -> None:
     """Every model, newest first; the shipped starter last."""
-    rows = _service().list()
+    service = _service()
+    rows = service.list()
+    for model_id, problem in service.damaged().items():
+        output.current().notice(f"notice: model {model_id} is left out: {problem}")
     head = ("id", "status", "params", "step", "val bpb", "corpus", "tokenizer", "preset")
     lines = (
         (

@@ -36,7 +36,7 @@ def train(
     Parameters
     ----------
     preset
-        Name of a shipped preset, or a YAML file (default: laptop).
+        laptop, bench-shakespeare or starter, which ship, or a YAML file (default: laptop).
     corpus
         File, folder of *.txt *.md *.text *.tex *.rst, or tiny, shakespeare. Default: ./training_data, else tiny.
     tokenizer
@@ -44,7 +44,7 @@ def train(
     steps
         Step to stop at.
     schedule_steps
-        Length of the learning-rate schedule, if the run will go on beyond --steps later.
+        Length of the learning-rate schedule (default: the preset's steps, or --steps if that is longer).
     device
         auto takes cuda, else mps, else cpu (default: the environment's TEXT_LM_DEVICE, else auto).
     seed
@@ -53,7 +53,7 @@ def train(
         Go on with a model's last checkpoint: its id, or a folder of checkpoints. Its own config counts; of the other
         options only --steps, --device, --save-every and --corpus (the same text at another place) may be given.
     ckpt_dir
-        Keep checkpoints here rather than in the model's folder.
+        Keep checkpoints here rather than in the model's folder; a folder for this model alone.
     model_id
         Id of the new model (a-z, 0-9, - and _).
     save_every

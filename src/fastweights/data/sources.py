@@ -108,6 +108,8 @@ def corpus_files(corpus: str) -> tuple[Path, list[Path]]:
     path = Path(corpus).expanduser()
     if path.is_file():
         return path.parent, [path]
+    if path.exists() and not path.is_dir():
+        raise FastweightsError(f"corpus {corpus} is neither a file nor a folder (a device?); name one of these")
     if not path.is_dir():
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = f"; give a file, a folder, or one of {', '.join(NAMED)}"

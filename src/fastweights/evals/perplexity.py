@@ -46,10 +46,11 @@ def perplexity(
     ``split="heldout"``: its last ``val_fraction`` of bytes, cut where training cuts a single file. Cold: windows of
     ``cold_window`` tokens, each without history. ``FastweightsError`` for a missing or empty file.
     """
-    if not path.exists() or path.is_dir():
+    if path.is_dir():
+        raise NotFound(f"file {path} is a folder; name one file")
+    if not path.exists():
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        what = "is a folder; name one file" if path.is_dir() else "does not exist"
-        raise NotFound(f"file {path} {what}{near_miss(path.name, names, listing=False)}")
+        raise NotFound(f"file {path} does not exist{near_miss(path.name, names, listing=False)}")
     size = path.stat().st_size
     start = int(size * (1 - val_fraction)) if split == "heldout" else 0
     if start == size:

@@ -26,7 +26,7 @@ from fastweights.services.records import ModelInfo, TrainJob, TrainPoint, TrainR
 from fastweights.store import atomic
 from fastweights.store.index import folder_ids
 from fastweights.store.locks import Locks, process_alive, read_holder
-from fastweights.store.models import MANIFEST, Models
+from fastweights.store.models import MANIFEST, Models, ckpt_dir, read_manifest
 from fastweights.store.root import MODELS, Store, check_id, new_id, now
 
 MAX_RUNNING = 2
@@ -58,19 +58,19 @@ class TrainJobs:
     def status(self, model_id: str) -> TrainJob:
         """How a run stands; :class:`NotFound` for a model that was not trained here."""
         folder = self.store.path(MODELS, check_id("model", model_id))
-        job, manifest = _read(folder / JOB), _read(folder / MANIFEST)
+        job, manifest = _read(folder / JOB), _read_manifest(folder)
         if not job and not (manifest and (folder / LOG).exists()) and manifest.get("status") != "training":
             raise NotFound(f"no training run {model_id!r}: POST /api/text/train or `fastweights train` starts one")
         alive = self._pid(folder, job) is not None
         status, error = _derive(folder, job, manifest, alive)
         last = _last_point(folder / LOG)
         request = job.get("request") or {}
-        checkpoints = Path(manifest.get("ckpt_dir") or folder / "ckpt")
+        checkpoints = ckpt_dir(folder, manifest)
         return TrainJob(
             model_id=model_id,
             status=status,
             preset=manifest.get("preset") or request.get("preset"),
-            step=manifest.get("step", 0) if status == "done" or last is None else last.step,
+            step=max(manifest.get("step", 0), last.step if last else 0),  # the last row, or checkpoint, is ahead
             steps=(request.get("steps") if alive else None) or manifest.get("steps") or job.get("steps") or 0,
             pid=self._pid(folder, job),
             resumable=status in ("interrupted", "cancelled", "failed") and any(checkpoints.glob("step-*.json")),
@@ -111,6 +111,8 @@ class TrainJobs:
             running = [name for name in folder_ids(self.store, MODELS) if self._alive(name)]
             if model_id in running:
                 raise Conflict(f"model {model_id!r} is being trained: wait, or cancel it first")
+            if not request.resume:
+                self._models.check_free(model_id)
             if not request.resume and folder.exists() and any(folder.iterdir()):
                 raise Conflict(f"model {model_id!r} exists: choose another model_id, or resume it")
             if len(running) >= MAX_RUNNING:
@@ -295,6 +297,13 @@ def _kill_after(process: psutil.Process, grace_s: float) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return atomic.read_json(path)
+    except NotFound:
+        return {}
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return read_manifest(folder / MANIFEST)
     except NotFound:
         return {}
 

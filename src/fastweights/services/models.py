@@ -8,7 +8,7 @@ from typing import Any
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.services.records import ModelInfo
 from fastweights.store import atomic
-from fastweights.store.models import CHECKPOINT, MANIFEST, Models
+from fastweights.store.models import CHECKPOINT, MANIFEST, Models, check_fields
 
 REQUIRED = ("config.json", "tokenizer.json", CHECKPOINT)
 LOG = "train_log.jsonl"
@@ -21,8 +21,12 @@ class ModelService:
         self.models = models
 
     def list(self) -> list[ModelInfo]:
-        """Every model, newest first, the shipped starter last."""
+        """Every model, newest first, the shipped starter last; :meth:`damaged` names those left out."""
         return [self._info(manifest) for manifest in self.models.list()]
+
+    def damaged(self) -> dict[str, str]:
+        """{id: one-line error} of the models that cannot be listed."""
+        return self.models.damaged()
 
     def show(self, model_id: str) -> ModelInfo:
         """One model; ``NotFound`` if there is none of that id."""
@@ -59,14 +63,16 @@ class ModelService:
             if not (folder / name).is_file() or (folder / name).is_symlink():
                 raise Corrupt(f"folder {folder} holds no whole model: {name} is missing; export it again")
         manifest = atomic.read_json(folder / MANIFEST)
+        own = model_id or manifest.get("id")
+        if not isinstance(own, str):
+            raise FastweightsError(f"{folder / MANIFEST} has no id; give one with --model-id")
+        self.models.check_free(own)
+        check_fields(folder / MANIFEST, {**manifest, "id": own})
         if not manifest.get("checkpoint_sha256"):
             raise Corrupt(
                 f"{folder / MANIFEST} has no checkpoint_sha256, so the weights cannot be checked; export it again"
             )
         load_model(folder)
-        own = model_id or manifest.get("id")
-        if not isinstance(own, str):
-            raise FastweightsError(f"{folder / MANIFEST} has no id; give one with --model-id")
         kept = {**manifest, "id": own, "ckpt_dir": None}
         if kept.get("status") not in ("ready", "sleep_candidate"):
             kept["status"] = "ready"

@@ -6,9 +6,11 @@ from typing import Any
 
 from fastweights.data.sources import Source, default_corpus, find_source
 from fastweights.data.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
-from fastweights.errors import FastweightsError
+from fastweights.errors import Conflict, FastweightsError
 from fastweights.hints import validate
-from fastweights.store.root import Store, check_id, new_id
+from fastweights.store.models import MANIFEST, Models
+from fastweights.store.models import ckpt_dir as recorded_ckpt_dir
+from fastweights.store.root import ID, MODELS, Store, check_id, new_id
 from fastweights.train.config import TrainConfig, load_config
 from fastweights.train.hooks import Hooks
 
@@ -35,6 +37,7 @@ def start(
     config = load_config(preset, dict(changes))
     name = Path(preset).stem.lower()
     model_id = check_id("model", model_id) if model_id else new_id(name)
+    Models(store).check_free(model_id)
     corpus, notice = (config.corpus, None) if config.corpus else default_corpus()
     if notice:
         hooks.notice(notice)
@@ -57,6 +60,7 @@ def resume(
     """Go on from the last whole checkpoint of ``which`` (a model's id or a folder of checkpoints), with its own config.
 
     ``changes``: of :data:`FREE` only. ``corpus``: the same text at another place. ``preset``: only to be checked.
+    Checkpoints go where this store's model keeps its own (``ckpt_dir`` changes that), wherever they were read.
     """
     from fastweights.train.checkpoint import load_checkpoint
     from fastweights.train.loop import find_ckpt_dir
@@ -72,11 +76,19 @@ def resume(
     for notice in checkpoint.notices:
         hooks.notice(f"notice: {notice}")
     run = checkpoint.meta["run"]
+    own = _own_ckpt_dir(store, run["model_id"], which, folder)
     if preset is not None and preset != run["preset"]:
         raise FastweightsError(f"--preset {preset} cannot change in a resumed run, which has {run['preset']}")
     old = run["config"]
     schedule = {"schedule_steps": old["schedule_steps"] or old["steps"]}  # keeps its length, however far the run goes
     config = validate(TrainConfig, {**old, **schedule, **given}, f"resume {which}")
+    length = config.schedule_steps or config.steps
+    if config.steps > length and config.schedule != "constant":
+        rest = config.optim.lr * config.final_lr
+        hooks.notice(
+            f"notice: the learning-rate schedule ends at step {length}; "
+            f"from there to step {config.steps} the rate is {rest:g}"
+        )
     source = find_source(corpus or run["corpus"]["path"], config.val_fraction, config.holdout)
     if source.sha256 != run["corpus"]["sha256"]:
         raise FastweightsError(f"corpus {source.name} is not the text that this run began with; name it with --corpus")
@@ -90,9 +102,29 @@ def resume(
         hooks,
         model_id=run["model_id"],
         preset=run["preset"],
-        ckpt_dir=ckpt_dir or folder,
+        ckpt_dir=ckpt_dir or own,
         resume=checkpoint,
     )
+
+
+def _own_ckpt_dir(store: Store, model_id: str, which: str, source: Path) -> Path | None:
+    """The folder that the user gave this store's model for its checkpoints; ``None``: that in the model's folder.
+
+    ``Conflict`` if the checkpoints in ``source`` are not those of the model that was asked for, or that has this id.
+    """
+    asked = store.path(MODELS, which) if ID.fullmatch(which) else None
+    if asked and which != model_id and (asked / MANIFEST).is_file():
+        raise Conflict(f"resume {which}: the checkpoints in {source} belong to model {model_id!r}")
+    folder = store.path(MODELS, check_id("model", model_id))
+    if not (folder / MANIFEST).is_file():
+        return None
+    place = recorded_ckpt_dir(folder, Models(store).get(model_id))
+    if place.resolve() != source.resolve():
+        raise Conflict(
+            f"resume {which}: this store has a model {model_id!r} already, with its checkpoints in {place}; "
+            "go on in another store (--root)"
+        )
+    return None if place == folder / "ckpt" else place
 
 
 def _train(

@@ -19,6 +19,14 @@ STARTER = "starter"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
 STATUSES = ("training", "ready", "sleep_candidate", "failed", "cancelled", "interrupted")
+_TEXT = ("id", "status", "created_at")
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("kind",), (str,)),
+    **dict.fromkeys(("preset", "checkpoint_sha256", "ckpt_dir", "error"), (str, type(None))),
+    **dict.fromkeys(("params", "step", "steps", "seed"), (int,)),
+    **dict.fromkeys(("val_bpb", "cpu_seconds"), (int, float, type(None))),
+    **dict.fromkeys(("corpus", "tokenizer"), (dict, type(None))),
+}  # where a manifest has them
 
 
 def shipped_starter() -> Path:
@@ -53,15 +61,29 @@ class Models:
 
     def get(self, model_id: str) -> dict[str, Any]:
         """The manifest."""
-        return _read_manifest(self.path(model_id) / MANIFEST)
+        return read_manifest(self.path(model_id) / MANIFEST)
 
     def list(self) -> list[dict[str, Any]]:
         """Manifests, newest first, the shipped starter last; a damaged one is left out (``fsck`` names it)."""
-        records, _ = cached_records(self.store, MODELS, MANIFEST, _read_manifest)
+        records, _ = self._records()
         rows = sorted(records.values(), key=lambda m: (m["created_at"], m["id"]), reverse=True)
         if STARTER not in records and (self.shipped / MANIFEST).is_file():
-            rows.append(_read_manifest(self.shipped / MANIFEST))
+            rows.append(read_manifest(self.shipped / MANIFEST))
         return rows
+
+    def damaged(self) -> dict[str, str]:
+        """{id: one-line error} of the models that :meth:`list` leaves out."""
+        return self._records()[1]
+
+    def _records(self) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        records, broken = cached_records(self.store, MODELS, MANIFEST, read_manifest)
+        for name in [*records]:  # the cache may be of a version that checked less
+            try:
+                check_fields(self.store.path(MODELS, name, MANIFEST), records[name])
+            except Corrupt as error:
+                broken[name] = str(error)
+                del records[name]
+        return records, broken
 
     def resolve(self, model_id: str | None) -> str:
         """The id to use: the given one if it has weights, or for ``None`` the latest that is ready, else ``starter``.
@@ -83,9 +105,15 @@ class Models:
 
     # ------------------------------------------------------------ writing
 
+    def check_free(self, model_id: str) -> None:
+        """Conflict if a new model cannot have this id: the shipped starter's stays what it is."""
+        if check_id("model", model_id) == STARTER and (self.shipped / MANIFEST).is_file():
+            raise Conflict(f"model id {STARTER!r} stands for the model that ships: give another --model-id")
+
     def create(self, model_id: str, manifest: Mapping[str, Any]) -> Path:
         """Makes the folder and its manifest (``status``: "training" unless given). Conflict if there is one."""
-        folder = self.store.path(MODELS, check_id("model", model_id))
+        self.check_free(model_id)
+        folder = self.store.path(MODELS, model_id)
         atomic.ensure_dir(folder)
         with self._locks.hold(
             self.store.path(MODELS, model_id, "model.lock"), f"model {model_id!r}", "creating it", 10
@@ -129,12 +157,42 @@ class Models:
         atomic.write_json(self.store.path(MODELS, model_id, MANIFEST), dict(manifest))
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = atomic.read_json(path)
-    folder = path.parent.name
-    for field in ("id", "status", "created_at"):
+def ckpt_dir(folder: Path, manifest: Mapping[str, Any]) -> Path:
+    """Where the checkpoints of the model in ``folder`` are: in the folder that ``--ckpt-dir`` named, else its ``ckpt``.
+
+    A name that leads into another model's folder (the store was copied) does not count.
+    """
+    own, named = folder / "ckpt", manifest.get("ckpt_dir")
+    if not named or in_a_model(Path(named)):
+        return own
+    lost = not any(Path(named).glob("step-*.json")) and any(own.glob("step-*.json"))
+    return own if lost else Path(named)
+
+
+def in_a_model(place: Path) -> bool:
+    """Whether ``place`` is a model's folder or lies right in one."""
+    return (place / MANIFEST).is_file() or (place.parent / MANIFEST).is_file()
+
+
+def check_fields(path: Path, manifest: Mapping[str, Any]) -> None:
+    """``Corrupt`` names the field of the manifest at ``path`` that is missing or of a wrong type."""
+    for field in _TEXT:
         if not isinstance(manifest.get(field), str):
             raise Corrupt(f"{str(path)!r} has no {field!r}: restore it from a backup")
+    if manifest["status"] not in STATUSES:
+        raise Corrupt(f"{str(path)!r}: status {manifest['status'][:80]!r} is not one of {', '.join(STATUSES)}")
+    for field, types in _TYPES.items():
+        value = manifest.get(field, types[0]())
+        if not isinstance(value, types) or isinstance(value, bool):
+            wanted = " or ".join("null" if t is type(None) else t.__name__ for t in types)
+            raise Corrupt(f"{str(path)!r}: {field} is {value!r:.80}, not {wanted}: restore it from a backup")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A checked manifest; ``NotFound`` or ``Corrupt`` (one line, with the path)."""
+    manifest = atomic.read_json(path)
+    folder = path.parent.name
+    check_fields(path, manifest)
     if manifest["id"] != folder:
         raise Corrupt(f"{str(path)!r} says id {manifest['id']!r} but lies in folder {folder!r}: rename the folder back")
     return manifest

@@ -30,11 +30,18 @@ class Checkpoint:
     notices: tuple[str, ...] = ()
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-    """Write a checkpoint durably, then drop all but the last two. Non-finite tensors are refused by name."""
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, Any], run: dict[str, Any] | None = None
+) -> Path:
+    """Write a checkpoint durably, then drop all but the last two. Non-finite tensors are refused by name.
+
+    ``run`` goes into the sidecar: what differs between equal runs (whose it is, its CPU time). :func:`load_checkpoint`
+    puts it back into ``meta["run"]``.
+    """
     path = folder / f"step-{step:08d}.safetensors"
     sha = save_tensors(path, tensors, {"checkpoint": json.dumps(meta)})
-    atomic.write_json(path.with_suffix(".json"), {"step": step, "sha256": sha, "bytes": path.stat().st_size})
+    sidecar = {"step": step, "sha256": sha, "bytes": path.stat().st_size, **({"run": run} if run else {})}
+    atomic.write_json(path.with_suffix(".json"), sidecar)
     for old in checkpoint_steps(folder)[KEEP:]:
         for suffix in (".json", ".safetensors"):
             (folder / f"step-{old:08d}{suffix}").unlink(missing_ok=True)
@@ -59,8 +66,24 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         path = folder / f"step-{step:08d}.safetensors"
         try:
             sidecar = atomic.read_json(path.with_suffix(".json"))
-            tensors, meta = load_tensors(path, expect_sha256=str(sidecar.get("sha256")))
-            return Checkpoint(step, tensors, json.loads(meta["checkpoint"]), tuple(notices))
-        except (FastweightsError, KeyError, ValueError) as error:
+            tensors, packed = load_tensors(path, expect_sha256=str(sidecar.get("sha256")))
+            meta = json.loads(packed["checkpoint"])
+            if run := sidecar.get("run"):
+                meta["run"] = {**meta.get("run", {}), **run}
+            return Checkpoint(step, tensors, meta, tuple(notices))
+        except (FastweightsError, KeyError, TypeError, ValueError) as error:
             notices.append(f"checkpoint of step {step} is damaged and passed over: {error}")
     raise Corrupt(f"every checkpoint in {folder} is damaged; the newest: {notices[0]}")
+
+
+def checkpoint_owner(folder: Path) -> str | None:
+    """The model whose newest whole checkpoint lies in ``folder``; ``None`` if there is none."""
+    try:
+        sidecar = atomic.read_json(folder / f"step-{checkpoint_steps(folder)[0]:08d}.json")
+        return sidecar["run"]["model_id"]
+    except (FastweightsError, LookupError, TypeError):  # none, damaged, or of a version that kept it elsewhere
+        pass
+    try:
+        return load_checkpoint(folder).meta["run"]["model_id"]
+    except (FastweightsError, LookupError, TypeError):
+        return None

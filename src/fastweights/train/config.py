@@ -1,7 +1,7 @@
 """What a training run is: a frozen config, and the YAML presets that ship with the package. Torch-free.
 
-``steps`` says where a run stops; ``schedule_steps`` is the length of the learning-rate schedule and is kept in the
-checkpoint, so that a run of 10 steps resumed for 10 more equals one of 20.
+``steps`` says where a run stops; ``schedule_steps`` is the length of the learning-rate schedule (a preset's own steps,
+unless it says otherwise) and is kept in the checkpoint, so that a run of 10 steps resumed for 10 more equals one of 20.
 """
 
 import math
@@ -55,7 +55,7 @@ class TrainConfig(_Config):
     steps: int = Field(default=1000, ge=1, le=10_000_000)
     schedule_steps: int | None = Field(default=None, ge=1, le=10_000_000, description="none: as steps")
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: int = Field(default=20, ge=0, description="steps of linear warm-up")
+    warmup: int = Field(default=20, ge=0, description="steps of linear warm-up, at most the schedule's length")
     hold: float = Field(default=0.0, ge=0, le=1, description="part of the schedule after warm-up at the full rate")
     final_lr: float = Field(default=0.0, ge=0, le=1, description="last learning rate, as a part of the peak")
 
@@ -81,8 +81,6 @@ class TrainConfig(_Config):
         if "vocab_size" in self.model:
             raise ValueError("model.vocab_size is the tokenizer's business; leave it out")
         self.model_for(258)
-        if self.schedule_steps is not None and self.schedule_steps < self.warmup:
-            raise ValueError(f"schedule_steps={self.schedule_steps} is shorter than warmup={self.warmup}")
         return self
 
     def model_for(self, vocab_size: int) -> TinyLMConfig:
@@ -92,12 +90,13 @@ class TrainConfig(_Config):
     def lr_factor(self, step: int) -> float:
         """Factor in [0, 1] on every peak rate for step ``step`` (0 is the first)."""
         total = self.schedule_steps or self.steps
-        if step < self.warmup:
-            return (step + 1) / (self.warmup + 1)
+        warmup = min(self.warmup, total)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
         if self.schedule == "constant":
             return 1.0
-        start = self.warmup + self.hold * (total - self.warmup)
-        part = min(max((step - start) / max(total - start, 1e-9), 0.0), 1.0)
+        start = warmup + self.hold * (total - warmup)
+        part = 1.0 if step >= total else max((step - start) / max(total - start, 1e-9), 0.0)
         shape = 1.0 - part if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * part))
         return self.final_lr + (1.0 - self.final_lr) * shape
 
@@ -111,7 +110,9 @@ def presets() -> dict[str, Path]:
 def load_config(name_or_path: str, overrides: dict[str, Any] | None = None) -> TrainConfig:
     """A preset by name, or a YAML file by path, with ``overrides`` (``None`` values are ignored; dots nest).
 
-    Raises ``NotFound`` for an unknown preset (names the near miss), ``FastweightsError`` for a bad file or key.
+    The schedule is as long as the file says (``schedule_steps``, else ``steps``), whatever ``steps`` is overridden
+    with; a longer run stretches it, unless ``schedule_steps`` is overridden too. Raises ``NotFound`` for an unknown
+    preset (names the near miss), ``FastweightsError`` for a bad file or key.
     """
     shipped = presets()
     is_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
@@ -128,10 +129,15 @@ def load_config(name_or_path: str, overrides: dict[str, Any] | None = None) -> T
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     if "corpus" in given and given["corpus"] != data.get("corpus") and "holdout" not in given:
         data.pop("holdout", None)  # names of another corpus' files
+    source = f"config {path.name if is_path else name_or_path}"
+    if "steps" in given and "schedule_steps" not in given:
+        own = validate(TrainConfig, data, source)
+        data["schedule_steps"] = max(own.schedule_steps or own.steps, given["steps"])
     for key, value in given.items():
         target = data
         *parents, last = key.split(".")
         for parent in parents:
             target = target.setdefault(parent, {})
         target[last] = value
-    return validate(TrainConfig, data, f"config {path.name if is_path else name_or_path}")
+    config = validate(TrainConfig, data, source)
+    return config.model_copy(update={"schedule_steps": config.schedule_steps or config.steps})

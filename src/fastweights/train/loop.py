@@ -18,13 +18,14 @@ from fastweights.errors import Conflict, FastweightsError
 from fastweights.models.scoring import Cancelled
 from fastweights.store import atomic
 from fastweights.store.locks import Locks
-from fastweights.store.models import CHECKPOINT, Models
-from fastweights.store.root import MODELS, Store
+from fastweights.store.models import CHECKPOINT, MANIFEST, Models, in_a_model
+from fastweights.store.models import ckpt_dir as recorded_ckpt_dir
+from fastweights.store.root import ID, MODELS, Store
 from fastweights.store.tensors import save_tensors
-from fastweights.train.checkpoint import Checkpoint, checkpoint_steps, save_checkpoint
+from fastweights.train.checkpoint import Checkpoint, checkpoint_owner, checkpoint_steps, save_checkpoint
 from fastweights.train.config import TrainConfig
 from fastweights.train.hooks import Hooks
-from fastweights.train.trainer import Trainer
+from fastweights.train.trainer import Diverged, Trainer
 
 LOG = "train_log.jsonl"
 ONE_THREAD_BELOW = 20_000_000  # parameters; smaller models lose more to waiting than a second thread gains
@@ -46,14 +47,19 @@ def train(
     """Train ``model_id`` up to ``config.steps`` (from ``resume`` if given) and return its figures.
 
     ``status`` in the result is "ready", or "interrupted" if ``hooks.stop`` asked for an end: then the step at hand was
-    finished and a checkpoint written. Raises ``Conflict`` if the id exists (without ``resume``) or is in training,
-    ``Diverged`` if the loss is not finite; the manifest then says "failed" and the last checkpoint stays.
+    finished and a checkpoint written. ``ckpt_dir``: where the user wants the checkpoints, if not in the model's folder;
+    there is one from the start. Raises ``Conflict`` if the id exists (without ``resume``) or is in training, or if
+    ``ckpt_dir`` is another model's; ``Diverged`` if the loss is not finite: the manifest then says "failed".
     """
     models = Models(store)
     folder = store.path(MODELS, model_id)
     exists = (folder / "manifest.json").exists()
     if exists and resume is None:
         raise Conflict(f"model {model_id!r} exists: choose another --model-id, or go on with --resume {model_id}")
+    if not exists:
+        models.check_free(model_id)
+    place = ckpt_dir or folder / "ckpt"
+    _check_place(place, folder, model_id, fresh=resume is None)
     trainer = Trainer(config, corpus, tokenizer, device)
     if resume is not None:
         trainer.restore(resume.tensors, resume.meta["trainer"])
@@ -69,7 +75,7 @@ def train(
         models.create(model_id, manifest)
     with Locks().hold(store.path(MODELS, model_id, "train.lock"), f"model {model_id!r}", "training it", 0):
         models.update(model_id, **manifest, status="training", error=None)
-        run = _Run(trainer, models, model_id, ckpt_dir or folder / "ckpt", preset, hooks or Hooks(), resume)
+        run = _Run(trainer, models, model_id, place, preset, hooks or Hooks(), resume)
         try:
             return run.go()
         except KeyboardInterrupt:
@@ -77,7 +83,22 @@ def train(
             raise
         except Exception as error:
             models.update(model_id, status="failed", error=" ".join(str(error).split())[:500])
+            if isinstance(error, Diverged) and run.saved_at > 0:
+                raise Diverged(f"{error}; the checkpoint of step {run.saved_at} stays") from None
             raise
+
+
+def _check_place(place: Path, folder: Path, model_id: str, *, fresh: bool) -> None:
+    """``Conflict`` if the folder for the checkpoints belongs to another model, or to an earlier run (``fresh``)."""
+    if in_a_model(place) and place.resolve() != (folder / "ckpt").resolve():
+        raise Conflict(f"ckpt-dir {place} lies in a model's folder; name another for model {model_id!r}")
+    if steps := checkpoint_steps(place):
+        owner = checkpoint_owner(place)
+        if owner != model_id or fresh:
+            raise Conflict(
+                f"ckpt-dir {place} holds checkpoints of model {owner!r} (step {steps[0]}); name another for model "
+                f"{model_id!r}, or go on with --resume"
+            )
 
 
 def threads_for(params: int, wanted: int | None = None) -> int:
@@ -151,6 +172,8 @@ class _Run:
     def go(self) -> dict[str, Any]:
         trainer, config = self.trainer, self.config
         try:
+            if trainer.step not in checkpoint_steps(self.ckpt):  # from the first moment there is one to go on from
+                self._save()
             if trainer.step:
                 self._duties()  # what a process that was stopped right after this step still owed
             while trainer.step < config.steps:
@@ -211,14 +234,14 @@ class _Run:
     def _save(self) -> None:
         tensors, state = self.trainer.state()
         corpus = self.trainer.corpus
+        meta = {"trainer": state, "run": {"config": self.config.model_dump(mode="json")}}
         run = {
             "model_id": self.model_id,
             "preset": self.preset,
-            "config": self.config.model_dump(mode="json"),
             "corpus": corpus_record(corpus),
             "cpu_seconds": self._cpu(),
         }
-        save_checkpoint(self.ckpt, self.trainer.step, tensors, {"trainer": state, "run": run})
+        save_checkpoint(self.ckpt, self.trainer.step, tensors, meta, run)
         self.saved_at = self.trainer.step
         self.models.update(self.model_id, step=self.trainer.step, cpu_seconds=self._cpu())
 
@@ -264,11 +287,12 @@ class _Run:
 def find_ckpt_dir(store: Store, resume: str) -> Path:
     """The checkpoint folder behind ``--resume``: a model's id, a checkpoint folder, or a model's folder."""
     path = Path(resume)
+    if ID.fullmatch(resume) and store.path(MODELS, resume, MANIFEST).is_file():
+        return recorded_ckpt_dir(store.path(MODELS, resume), Models(store).get(resume))
     if (path / "ckpt").is_dir():
         return path / "ckpt"
     if path.is_dir() and checkpoint_steps(path):
         return path
     if path.is_dir() and os.sep in resume:
         raise FastweightsError(f"resume {resume}: no checkpoint in this folder; name a model's id or its ckpt folder")
-    manifest = Models(store).get(resume)
-    return Path(manifest.get("ckpt_dir") or Models(store).path(resume) / "ckpt")
+    return Models(store).path(resume) / "ckpt"

@@ -111,7 +111,7 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise Diverged(
                 f"loss {loss} and gradient norm {norm} at step {self.step + 1} are not finite, so training stops; "
-                "start anew with a lower --lr; the last checkpoint stays"
+                "start anew with a lower --lr"
             )
 
     def row(self) -> tuple[float, float]:
