@@ -17,7 +17,7 @@ def save_random_model(store: Store, model_id: str = "tiny", *, seed: int = 0, st
     torch.manual_seed(seed)
     model = TinyLM(sizes)
     torch.nn.init.normal_(model.head.weight, std=0.3)
-    models = Models(store)
+    models = Models(store, store.path("nowhere"))  # no shipped starter, so that the id `starter` is free
     folder = models.create(model_id, {"status": "training", "kind": "tiny_lm", "seed": seed, "step": 0, "steps": 0})
     atomic.write_json(folder / "config.json", sizes.model_dump(mode="json"))
     ByteTokenizer().save(folder / "tokenizer.json")

@@ -139,5 +139,4 @@ def load_config(name_or_path: str, overrides: dict[str, Any] | None = None) -> T
         for parent in parents:
             target = target.setdefault(parent, {})
         target[last] = value
-    config = validate(TrainConfig, data, source)
-    return config.model_copy(update={"schedule_steps": config.schedule_steps or config.steps})
+    return validate(TrainConfig, data, source)

@@ -234,7 +234,8 @@ class _Run:
     def _save(self) -> None:
         tensors, state = self.trainer.state()
         corpus = self.trainer.corpus
-        meta = {"trainer": state, "run": {"config": self.config.model_dump(mode="json")}}
+        schedule = {"schedule_steps": self.config.schedule_steps or self.config.steps}
+        meta = {"trainer": state, "run": {"config": {**self.config.model_dump(mode="json"), **schedule}}}
         run = {
             "model_id": self.model_id,
             "preset": self.preset,
