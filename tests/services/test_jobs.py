@@ -82,7 +82,7 @@ def test_the_life_of_a_run(store, jobs, corpus):
     cancelled = ended(restarted, "m1")
     assert (cancelled.status, cancelled.resumable, cancelled.error) == ("cancelled", True, None)
     assert Models(store).get("m1")["status"] == "cancelled"
-    assert cancelled.step > 0
+    assert cancelled.step == Models(store).get("m1")["step"] > 0, "the checkpoint, not the last row"
 
     with pytest.raises(FastweightsError, match="preset cannot change"):
         jobs.start(TrainRequest(resume="m1", preset="laptop"))
@@ -132,6 +132,7 @@ def test_a_run_that_fails_says_why(jobs, tmp_path):
         ({"tokenizer": "/nowhere.json"}, FastweightsError, "does not exist"),
         ({"tokenizer": "a\0b"}, FastweightsError, "does not exist"),
         ({"resume": "gone"}, NotFound, "no training run"),
+        ({"model_id": "starter"}, Conflict, "stands for the model that ships"),
     ],
 )
 def test_what_can_be_refused_is_refused_before_a_process_starts(store, jobs, body, error, match):

@@ -102,6 +102,8 @@ class TrainJobs:
         """Starts a run as its own process. Conflict: too many, the id is taken, nothing to resume."""
         arguments = self._check_resume(request) if request.resume else _check_new(request)
         model_id = request.resume or request.model_id or new_id(request.preset)
+        if not request.resume:
+            self._models.check_free(model_id)
         folder = self.store.path(MODELS, check_id("model", model_id))
         atomic.ensure_dir(self.store.path(MODELS))
         with (
@@ -111,8 +113,6 @@ class TrainJobs:
             running = [name for name in folder_ids(self.store, MODELS) if self._alive(name)]
             if model_id in running:
                 raise Conflict(f"model {model_id!r} is being trained: wait, or cancel it first")
-            if not request.resume:
-                self._models.check_free(model_id)
             if not request.resume and folder.exists() and any(folder.iterdir()):
                 raise Conflict(f"model {model_id!r} exists: choose another model_id, or resume it")
             if len(running) >= MAX_RUNNING:
