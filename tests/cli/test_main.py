@@ -89,7 +89,7 @@ def test_every_verb_that_is_listed_can_be_imported() -> None:
         ("train --root=a=b --debug", {"root": "a=b", "debug": True}, "train"),
         ("train --seq_len 3 --ckpt_dir=a_b", {}, "train --seq-len 3 --ckpt-dir=a_b"),
         ("show -- --json my_text --seq_len", {}, "show -- --json my_text --seq_len"),
-        ("chat --message --json --quiet", {"quiet": True}, "chat --message --json"),
+        ("chat --message --json --quiet", {"quiet": True}, "chat --message=--json"),
         ("show my_model -v", {}, "show my_model -v"),
         ("chat --message=--json", {}, "chat --message=--json"),
     ],
