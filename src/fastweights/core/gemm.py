@@ -4,6 +4,8 @@ On AMD processors with AVX-512, oneDNN takes 0.4 of the time of MKL, which torch
 GFLOP/s for 128 x 64 x 8192 on one thread. Both are fp32 throughout.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -24,10 +26,11 @@ def _onednn_takes(x_NK: Tensor, w_MK: Tensor, b_M: Tensor | None) -> bool:
         and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in given)
         and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
         and x_NK.shape[0] > 0
-        and _HAS_ONEDNN
+        and _has_onednn()
     )
 
 
+@functools.cache
 def _has_onednn() -> bool:
     """Whether this build's operator is there and computes what it should."""
     if not torch.backends.mkldnn.is_available():
@@ -37,6 +40,3 @@ def _has_onednn() -> bool:
         return torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], "").tolist() == [[16.0]]
     except (AttributeError, RuntimeError, TypeError, NotImplementedError):
         return False
-
-
-_HAS_ONEDNN = _has_onednn()
