@@ -31,6 +31,11 @@ def validate(model: type[M], data: Mapping[str, Any], source: str) -> M:
         raise FastweightsError(f"{source}: {describe(error, model)}") from None
 
 
+def validate_given(model: type[M], source: str, /, **given: Any) -> M:
+    """:func:`validate` of command-line flags: those that are None were not given, so the model's defaults hold."""
+    return validate(model, {name: value for name, value in given.items() if value is not None}, source)
+
+
 def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first complaint of a pydantic error in one line."""
     first = error.errors(include_url=False)[0]

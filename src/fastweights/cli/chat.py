@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from fastweights.cli import output
 from fastweights.cli.session import service
-from fastweights.hints import validate
+from fastweights.hints import validate_given
 from fastweights.services.records import Sampling, SessionOptions, Turn
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ def chat(
     compare
         Also show the frozen answer to the same prompt and seed.
     """
-    given = {
-        "seed": seed,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "stop": stop,
-    }
-    sampling = validate(Sampling, {key: value for key, value in given.items() if value is not None}, "chat")
+    sampling = validate_given(
+        Sampling,
+        "chat",
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        stop=stop,
+    )
     if session is not None and model is not None:
         raise output.UsageError("--model is for a new session; a session keeps the model that it began with")
     if message == "-" or (message is None and not sys.stdin.isatty()):

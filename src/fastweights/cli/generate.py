@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
-from fastweights.hints import validate
+from fastweights.hints import validate, validate_given
 from fastweights.services.records import GenerateRequest, Sampling
 
 app = App(name="generate", help="Sample text from a model.")
@@ -44,14 +44,15 @@ def generate(
     from fastweights.services.generate import GenerateService
 
     shared = output.current()
-    given = {
-        "seed": seed,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "stop": stop,
-    }
-    sampling = validate(Sampling, {key: value for key, value in given.items() if value is not None}, "generate")
+    sampling = validate_given(
+        Sampling,
+        "generate",
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        stop=stop,
+    )
     request = validate(GenerateRequest, {"model_id": model, "prompt": prompt, "sampling": sampling}, "generate")
     done = GenerateService(shared.store()).generate(request, on_token=None if shared.json else output.write)
     shared.emit(done, "" if shared.json else "\n")

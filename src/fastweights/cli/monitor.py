@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
 from fastweights.cli.policies import adjusted, named_policy
-from fastweights.hints import validate
+from fastweights.hints import validate_given
 from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorRun
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def monitor(
         "abs_update_norm": abs_update_norm_threshold,
         "robust_z": robust_z_threshold,
     }
-    options = _options(
+    options = validate_given(
+        MonitorOptions,
+        "monitor",
         flags={name: value for name, value in flags.items() if value is not None},
         policy=chosen,
         model=model,
@@ -169,10 +171,6 @@ def monitor(
     service = MonitorService(output.current().store(), device)
     for one in inputs:
         _run(service, options, one, canary_text, report)
-
-
-def _options(**given: Any) -> MonitorOptions:
-    return validate(MonitorOptions, {key: value for key, value in given.items() if value is not None}, "monitor")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from fastweights.cli import output
 from fastweights.cli.policies import adjusted, named_policy
-from fastweights.hints import validate
+from fastweights.hints import validate_given
 from fastweights.services.records import SessionInfo, SessionOptions
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ def service() -> "ChatService":
 
 def session_options(policy: str | None, spfw: bool | None, **given: Any) -> SessionOptions:
     """Options from flags (None: the default), a policy by name or file, and the SPFW switch (None: its)."""
-    data: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if policy is not None or spfw is not None:
-        data["policy"] = adjusted(named_policy(policy), words=True, spfw=spfw)
-    return validate(SessionOptions, data, "session")
+        given["policy"] = adjusted(named_policy(policy), words=True, spfw=spfw)
+    return validate_given(SessionOptions, "session", **given)
 
 
 @app.command

@@ -198,6 +198,9 @@ class Guard:
         guard: GuardState,
     ) -> Event:
         before, after = evidence.before, evidence.after
+        audit = next((v for check, v in verdicts if check.name == CanaryAudit.name), None)
+        if audit is None:  # off: no verdict, but its figure is reported all the same
+            audit = CanaryAudit(self.policy.audit)(evidence)
         return Event(
             chunk_index=session.guard.chunks,
             token_start=session.guard.tokens,
@@ -222,7 +225,7 @@ class Guard:
                 for name in after
             ],
             canary_delta=finite_or_none(largest_rise(after, before)),
-            canary_delta_z=finite_or_none(CanaryAudit(self.policy.audit)(evidence).numbers["z"]),
+            canary_delta_z=finite_or_none(audit.numbers["z"]),
             **_alignment(evidence),
             drift=finite_or_none(largest_rise(guard.current, guard.origin)),
             cusum=guard.cusum,

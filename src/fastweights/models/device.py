@@ -7,18 +7,24 @@ import torch
 from fastweights.errors import Unsupported
 
 NAMES = ("auto", "cpu", "cuda", "mps")
+ONE_THREAD_BELOW = 20_000_000  # parameters; smaller models lose more to waiting than a second thread gains
 
 
-def set_threads(default: int = 1) -> None:
-    """Set torch's threads to ``FASTWEIGHTS_THREADS``, else ``default``.
+def threads_for(params: int, wanted: int | None = None) -> int:
+    """CPU threads: ``FASTWEIGHTS_THREADS``, else ``wanted``, else 1 below 20M parameters and all cores above."""
+    text = os.environ.get("FASTWEIGHTS_THREADS", "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise Unsupported(f"FASTWEIGHTS_THREADS={text!r} is not a positive number")
+    return int(text) if text else wanted or (1 if params < ONE_THREAD_BELOW else os.cpu_count() or 1)
+
+
+def set_threads() -> None:
+    """Set torch's threads for reading with small models: ``FASTWEIGHTS_THREADS``, else one.
 
     One is right for models of a few million parameters: their matrices are too small to share, and several processes
     with several threads each stall one another. The setting is the process's, so only entry points call this.
     """
-    given = os.environ.get("FASTWEIGHTS_THREADS", "")
-    if given and not (given.isdecimal() and int(given) > 0):
-        raise Unsupported(f"FASTWEIGHTS_THREADS is {given!r}: give a number of threads, at least 1")
-    torch.set_num_threads(int(given) if given else default)
+    torch.set_num_threads(threads_for(0))
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -24,9 +24,8 @@ def ppl(
     import torch
 
     from fastweights.evals.perplexity import perplexity
-    from fastweights.models.device import pick_device
+    from fastweights.models.device import pick_device, threads_for
     from fastweights.models.registry import load_model
-    from fastweights.train.loop import threads_for
 
     models = Models(store)
     model_id = models.resolve(model_id)

@@ -15,6 +15,7 @@ from fastweights.clock import cpu_seconds
 from fastweights.data.corpus import Corpus
 from fastweights.data.tokenizer import Tokenizer
 from fastweights.errors import Conflict, FastweightsError
+from fastweights.models.device import threads_for
 from fastweights.models.scoring import Cancelled
 from fastweights.store import atomic
 from fastweights.store.locks import Locks
@@ -28,7 +29,6 @@ from fastweights.train.hooks import Hooks
 from fastweights.train.trainer import Diverged, Trainer
 
 LOG = "train_log.jsonl"
-ONE_THREAD_BELOW = 20_000_000  # parameters; smaller models lose more to waiting than a second thread gains
 
 
 def train(
@@ -99,14 +99,6 @@ def _check_place(place: Path, folder: Path, model_id: str, *, fresh: bool) -> No
                 f"ckpt-dir {place} holds checkpoints of model {owner!r} (step {steps[0]}); name another for model "
                 f"{model_id!r}, or go on with --resume"
             )
-
-
-def threads_for(params: int, wanted: int | None = None) -> int:
-    """CPU threads: ``FASTWEIGHTS_THREADS``, else ``wanted``, else 1 below 20M parameters and all cores above."""
-    text = os.environ.get("FASTWEIGHTS_THREADS", "")
-    if text and not (text.isdigit() and int(text) > 0):
-        raise FastweightsError(f"FASTWEIGHTS_THREADS={text!r} is not a positive number")
-    return int(text) if text else wanted or (1 if params < ONE_THREAD_BELOW else os.cpu_count() or 1)
 
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
