@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from fastweights.store.fsck import fsck
@@ -61,6 +62,14 @@ def test_serves_says_where_and_stops_in_order(start, tiny_store):
 
     assert server.stop(signal.SIGTERM) == 0
     assert up(f"--root={tiny_store.root}", "--port=99999").returncode == 2
+
+
+def test_stops_in_order_while_torch_is_still_being_loaded(start, tiny_store):
+    server = start(tiny_store.root)
+    process = psutil.Process(server.process.pid)
+    wait_for(lambda: any("libtorch" in part.path for part in process.memory_maps()))
+    time.sleep(0.8)
+    assert server.stop(signal.SIGTERM) == 0
 
 
 def test_ctrl_c(start, tiny_store):

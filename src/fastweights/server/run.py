@@ -138,7 +138,8 @@ def serve(
     )  # fmt: skip
     server = _Server(config, services, on_started)
     if warm:
-        threading.Thread(target=_warm, args=(services,), daemon=True).start()
+        # not a daemon: an interpreter that ends while a thread is inside C++ (torch being loaded) aborts
+        threading.Thread(target=_warm, args=(services,), name="warm").start()
     asyncio.run(server.serve(sockets=[listener]))
     return server.stopped_by
 
