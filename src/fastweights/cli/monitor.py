@@ -94,9 +94,9 @@ def monitor(
     seed
         Of the toy's weights and of the masks.
     abs_grad_norm_threshold
-        Flag (report only) a gradient norm from here on (2.5).
+        Flag (report only) a gradient norm from here on (4 times what the policy knows as typical of the model).
     abs_update_norm_threshold
-        Flag an attempted update from here on (0.05).
+        Flag an attempted update from here on (no limit: only its robust deviations count).
     robust_z_threshold
         Flag either norm that lies so many robust deviations above its median (6).
     policy

@@ -57,6 +57,15 @@ class LimitTable(_Config):
                 return below.limit + share * (above.limit - below.limit)
         return last.limit
 
+    def typical(self, size: int) -> float:
+        """What is typical at ``size``, interpolated as the limit is; beyond the measured sizes that of the nearest."""
+        first, last = self.points[0], self.points[-1]
+        for below, above in zip(self.points, self.points[1:], strict=False):
+            if below.size <= size <= above.size:
+                share = math.log(size / below.size) / math.log(above.size / below.size)
+                return below.typical + share * (above.typical - below.typical)
+        return first.typical if size < first.size else last.typical
+
     def refuses(self, value: float, size: int) -> bool:
         """Whether ``value`` is beyond the limit. NaN is never refused here (the finite check refuses it)."""
         limit = self.limit(size)

@@ -203,8 +203,12 @@ class Generation(Record):
 class MonitorThresholds(Record):
     """Flags: they report, they refuse nothing."""
 
-    abs_grad_norm: float = Field(default=2.5, gt=0)
-    abs_update_norm: float = Field(default=0.05, gt=0, description="of the attempted update")
+    abs_grad_norm: float | None = Field(
+        default=None, gt=0, description="default: 4 times what the policy was calibrated to as typical, else no limit"
+    )
+    abs_update_norm: float | None = Field(
+        default=None, gt=0, description="of the attempted update; default: no limit, its robust z alone"
+    )
     robust_z: float = Field(default=6.0, gt=0, description="of gradient or update norm over the last 64 chunks")
 
 

@@ -1,10 +1,11 @@
-"""Health, and what a training form can choose from."""
+"""Health, and what forms can choose from."""
 
 from fastapi import APIRouter
 
 from fastweights.server.deps import StrictJSONRoute, Use
 from fastweights.server.errors import documented
 from fastweights.server.schemas import CorpusInfo, Health, PresetInfo
+from fastweights.services.policies import NamedPolicy, policy_rows
 
 router = APIRouter(prefix="/api", tags=["health"], route_class=StrictJSONRoute, responses=documented())
 
@@ -31,6 +32,12 @@ def presets() -> list[PresetInfo]:
     from fastweights.services.catalog import preset_rows
 
     return [PresetInfo.model_validate(row) for row in preset_rows()]
+
+
+@router.get("/policies")
+def policies() -> list[NamedPolicy]:
+    """The guard policies that ship, with their content; `default` first."""
+    return policy_rows()
 
 
 @router.get("/corpora")
