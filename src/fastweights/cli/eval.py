@@ -1,11 +1,17 @@
 """``fastweights eval``: figures of a model, by a command anyone can repeat."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
+from fastweights.cli.policies import named_policy
+from fastweights.hints import validate_given
+
+if TYPE_CHECKING:
+    from fastweights.redteam.records import Interval
+    from fastweights.services.sentry_eval import SentryReport
 
 app = App(name="eval", help="Measure a model.")
 
@@ -42,3 +48,97 @@ def ppl(
         f"{found['model_id']} on {file} ({found['mode']}, {split}): {found['bits_per_byte']:.4f} bits per byte over "
         f"{found['bytes']:,} bytes ({found['tokens']:,} tokens), {found['cpu_seconds']:.1f} CPU seconds",
     )
+
+
+@app.command
+def sentry(
+    *,
+    model: str = "toy",
+    policy: str | None = None,
+    benign: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    payloads: int | None = None,
+    seed: int | None = None,
+    max_bytes: int | None = None,
+) -> None:
+    """False alarms, learning and detection of a guard policy, at 32 and 128 tokens a chunk, through the actual update.
+
+    Parameters
+    ----------
+    model
+        toy (the seeded reference model), or a model id.
+    policy
+        Guard policy: a YAML or JSON file, default, observe, or the name of one that ships.
+    benign
+        NAME=PATH of harmless texts (several may follow). Default: a play, Python source, prose and Markdown that are
+        installed with Fastweights; the report says which kinds this machine lacks.
+    payloads
+        Attack texts of each family, at each chunk size (20).
+    seed
+        Of the payloads (0).
+    max_bytes
+        Read so much of each text (default: all of a given one, 64 KiB of a default one).
+    """
+    from fastweights.services.generate import ModelPool
+    from fastweights.services.sentry_eval import SentryRequest, evaluate, named_paths
+
+    shared = output.current()
+    request = validate_given(
+        SentryRequest,
+        "eval sentry",
+        model=model,
+        policy=named_policy(policy, model),
+        benign=dict(named_paths(benign or [])),
+        payloads=payloads,
+        seed=seed,
+        max_bytes=max_bytes,
+    )
+    report = evaluate(ModelPool(shared.store()), request, shared.notice)
+    shared.emit(report, lambda: _sentry_text(report))
+
+
+def _sentry_text(report: "SentryReport") -> str:
+    texts = [
+        (
+            one.name,
+            one.chunk_tokens,
+            one.chunks,
+            f"{one.blocked}+{one.rolled_back}",
+            _share(one.false_alarms),
+            one.loss_no_updates,
+            one.loss,
+            f"{one.learning_gain:+.4f}",
+        )
+        for one in report.texts
+    ]
+    families = [
+        (one.family, one.chunk_tokens, f"{one.refused}/{one.n}", _share(one.detection), one.committed_before)
+        for one in [*report.families, *report.look_alikes]
+    ]
+    paths = dict.fromkeys(f"{one.name}: {one.bytes:,} bytes of {one.path}" for one in report.texts)
+    return "\n\n".join(
+        (
+            output.table(
+                texts,
+                (
+                    "benign",
+                    "chunk",
+                    "chunks",
+                    "blocked+rolled back",
+                    "false alarms (95 %)",
+                    "no updates",
+                    "learning",
+                    "gain",
+                ),
+            ),
+            output.table(families, ("payloads", "chunk", "refused", "share (95 %)", "chunks before")),
+            "\n".join([*paths, *report.missing]),
+            f"model {report.model}, policy {report.policy}, {report.payloads} payloads a family, seed {report.seed}, "
+            f"{report.cpu_seconds:.0f} CPU seconds; losses in nats per token",
+        )
+    )
+
+
+def _share(interval: "Interval") -> str:
+    if interval.value is None or interval.low is None or interval.high is None:
+        return "-"
+    return f"{interval.value:.1%} ({interval.low:.1%} to {interval.high:.1%})"
