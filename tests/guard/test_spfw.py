@@ -1,7 +1,9 @@
 """The projection: no canary's first-order loss rises, whatever made the delta; the change is the smallest possible."""
 
 from dataclasses import replace
+from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -65,16 +67,64 @@ def test_an_allowed_delta_is_returned_as_it_is() -> None:
     assert project(delta, {"a": torch.tensor([[1.0, 0.0]])}) is delta
 
 
+def _nearest_by_enumeration(d_P: np.ndarray, g_nP: np.ndarray) -> np.ndarray:
+    """The projection onto {x : g_i x <= 0} by trying every set of constraints that could hold with equality (fp64)."""
+    best = np.zeros_like(d_P)  # always allowed
+    unit_nP = g_nP / np.linalg.norm(g_nP, axis=1, keepdims=True)
+    for size in range(len(g_nP) + 1):
+        for index in combinations(range(len(g_nP)), size):
+            rows = unit_nP[list(index)]
+            x_P = d_P - rows.T @ np.linalg.lstsq(rows.T, d_P, rcond=None)[0] if size else d_P
+            allowed = (unit_nP @ x_P).max() <= 1e-9 * np.linalg.norm(d_P)
+            if allowed and np.linalg.norm(d_P - x_P) < np.linalg.norm(d_P - best):
+                best = x_P
+    return best
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 5),
+    st.integers(2, 8),
+    st.sampled_from(["plain", "near", "opposite", "along"]),
+    st.sampled_from([1e-1, 1e-3, 1e-5]),
+)
+def test_it_is_the_nearest_point_found_by_enumeration(seed: int, n: int, dims: int, kind: str, angle: float) -> None:
+    """Near-opposite and near-equal gradients too: the allowed deltas are a thin wedge, and 0 is not the nearest."""
+    generator = torch.Generator().manual_seed(seed)
+    d_P, g_nP = torch.randn(dims, generator=generator), torch.randn(n, dims, generator=generator)
+    if kind in ("near", "opposite") and n > 1:
+        sign = -1.0 if kind == "opposite" else 1.0
+        g_nP[1] = sign * g_nP[0] + angle * torch.randn(dims, generator=generator)
+    elif kind == "along":
+        g_nP = d_P + angle * g_nP
+    projected_P = project({"a": d_P[None]}, {"a": g_nP})["a"][0]
+    rise_n = (g_nP.double() @ projected_P.double()) / g_nP.double().norm(dim=1)
+    assert float(rise_n.max()) <= 1e-6 * float(d_P.norm())
+    wanted_P = _nearest_by_enumeration(d_P.double().numpy(), g_nP.double().numpy())
+    distance, least = (np.linalg.norm(d_P.double().numpy() - x) for x in (projected_P.double().numpy(), wanted_P))
+    assert distance <= least + 1e-4 * float(d_P.norm())
+    assert np.linalg.norm(projected_P.numpy() - wanted_P) <= 2e-3 * float(d_P.norm())
+
+
+@pytest.mark.parametrize("angle", [1e-2, 1e-4, 1e-6, 0.0])
+def test_opposite_gradients_leave_what_lies_across_them(angle: float) -> None:
+    """Two canaries that pull apart forbid one direction; all the rest of the delta stays."""
+    g_nP = torch.tensor([[1.0, 0.0, 0.0], [-1.0, angle, 0.0]])
+    projected = project({"a": torch.tensor([[1.0, -1.0, 2.0]])}, {"a": g_nP})["a"][0]
+    torch.testing.assert_close(projected, torch.tensor([0.0, -1.0, 2.0]), atol=2e-2 if angle == 1e-2 else 1e-3, rtol=0)
+
+
 @given(st.integers(0, 10_000), st.integers(1, 6))
 def test_multipliers_satisfy_the_optimality_conditions(seed: int, n: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    g = torch.randn(n, 3, generator=generator, dtype=torch.float64)  # n > 3: a singular Gram matrix
-    target = g @ torch.randn(3, generator=generator, dtype=torch.float64)
-    x = nonnegative_least_squares(g @ g.T, target)
-    slope = g @ g.T @ x - target
-    assert bool((x >= 0).all())
-    assert bool((slope >= -1e-6).all())
-    assert abs(float(x @ slope)) < 1e-6
+    generator = np.random.default_rng(seed)
+    a_kn = generator.normal(size=(3, n))  # n > 3: dependent columns
+    a_kn /= np.linalg.norm(a_kn, axis=0)
+    b_k = generator.normal(size=3)
+    x_n = nonnegative_least_squares(a_kn, b_k)
+    slope_n = a_kn.T @ (b_k - a_kn @ x_n)
+    assert (x_n >= 0).all()
+    assert (slope_n <= 1e-9).all()
+    assert abs(x_n @ slope_n) < 1e-9
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -18,79 +18,89 @@ from fastweights.core.state import Delta, Weights, add
 from fastweights.guard.mode import Mode
 from fastweights.guard.policy import SpfwPolicy
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
+
+_RIDGE = 1e-12  # of the unit gradients' Gram matrix: equal gradients
+_RISE, _GAP = 1e-6, 1e-7  # of the delta's length, and of its square: what rounding may leave of the Gram's answer
 
 
-def nonnegative_least_squares(gram_nn: Tensor, target_n: Tensor) -> Tensor:
-    """``argmin_{x >= 0} x' G x / 2 - t' x`` for a positive semidefinite Gram matrix, fp64, by active sets.
+def nonnegative_least_squares(a_kn: Array, b_k: Array) -> Array:
+    """``argmin_{x >= 0} |A x - b|`` for columns of unit length, by active sets (Lawson & Hanson, 1974, chapter 23).
 
-    Lawson & Hanson (1974), chapter 23, on normal equations; exact up to rounding for the few canaries of a guard.
+    Least-squares solutions of the active columns, not normal equations: exact up to rounding for columns that are
+    nearly, or wholly, dependent.
     """
-    return torch.from_numpy(_solve(gram_nn.double().numpy(), target_n.double().numpy()))
-
-
-def _solve(gram_nn: Array, target_n: Array) -> Array:
-    """In numpy: on matrices this small the cost is that of the calls."""
-    n = len(target_n)
+    n = a_kn.shape[1]
     x_n = np.zeros(n)
-    active = np.zeros(n, dtype=bool)  # the constraints that hold with equality: x may be positive there
-    scale = float(gram_nn.diagonal().max()) if n else 0.0
-    tolerance = 1e-12 * max(float(np.abs(target_n).max()) if n else 0.0, 1e-300)
+    active = np.zeros(n, dtype=bool)  # the columns whose x may be positive
+    tolerance = 1e-12 * float(np.abs(b_k).max(initial=0.0))
     for _ in range(3 * n + 10):
-        slope_n = target_n - gram_nn @ x_n
+        slope_n = a_kn.T @ (b_k - a_kn @ x_n)
         slope_n[active] = -np.inf
         if n == 0 or slope_n.max() <= tolerance:
             break
         active[slope_n.argmax()] = True
-        while True:
+        while active.any():
             index = active.nonzero()[0]
-            ridge = 1e-14 * scale * np.eye(len(index))  # equal or opposite gradients
-            solved = np.linalg.solve(gram_nn[np.ix_(index, index)] + ridge, target_n[index])
-            if (solved > 0).all():
-                x_n = np.zeros(n)
+            solved = np.linalg.lstsq(a_kn[:, index], b_k, rcond=None)[0]
+            old, falling = x_n[index], solved <= 0
+            x_n = np.zeros(n)
+            if not falling.any():
                 x_n[index] = solved
                 break
-            old = x_n[index]
-            falling = solved <= 0
             step = float((old[falling] / np.maximum(old[falling] - solved[falling], 1e-300)).min())
-            moved = old + step * (solved - old)
-            x_n = np.zeros(n)
-            x_n[index] = np.maximum(moved, 0)
+            x_n[index] = np.maximum(old + step * (solved - old), 0)
             active = x_n > 0
-            if not active.any():
-                break
     return x_n
 
 
 def project(delta: Delta, canary_grads: Weights) -> Delta:
     """The nearest delta (B = 1) with a non-positive inner product with every canary gradient ``[n, ...]``.
 
-    In the delta's dtype, the multipliers in fp64, polished twice; a delta that already satisfies all is returned as it
-    is (the same object). If rounding leaves a product above 1e-6 of the norms, the zero delta is returned: always
-    allowed, never harmful. Gradients that are not finite leave the delta alone (the finite check sees their loss).
+    By Moreau, what is taken away is ``sum_i x_i g_i`` with the ``x >= 0`` that brings it nearest to the delta. In the
+    delta's dtype from the Gram matrix where that is sure to be exact enough (checked), else in fp64 in an orthonormal
+    basis of the gradients: so it also holds for gradients that are nearly opposite, where the allowed deltas are a thin
+    wedge. A delta that already satisfies all is returned as it is (the same object). Gradients that are not finite
+    leave the delta alone (the finite check sees their loss).
     """
     names = list(delta)
     d_P = _flat([delta[name][0] for name in names])
     g_nP = _flat([canary_grads[name] for name in names], keep=1)
-    gram_nn = _double(g_nP @ g_nP.T)
-    products_n = _double(g_nP @ d_P)
+    gram_nn, products_n = _double(g_nP @ g_nP.T), _double(g_nP @ d_P)
     if not ((products_n > 0).any() and np.isfinite(gram_nn).all() and np.isfinite(products_n).all()):
         return delta
     norm_n = np.sqrt(gram_nn.diagonal())
     keep = norm_n > 0
-    gram_nn = gram_nn[np.ix_(keep, keep)] / (norm_n[keep, None] * norm_n[keep])
-    bound_n = 1e-6 * norm_n * float(d_P.norm())
-    for _ in range(3):
-        multipliers_n = np.zeros_like(norm_n)
-        multipliers_n[keep] = _solve(gram_nn, products_n[keep] / norm_n[keep]) / norm_n[keep]
-        d_P = d_P - torch.from_numpy(multipliers_n).to(d_P) @ g_nP
-        products_n = _double(g_nP @ d_P)
-        if not (products_n > 0.1 * bound_n).any():
-            break
-    if (products_n > bound_n).any():
-        d_P = torch.zeros_like(d_P)
-    split = d_P.split([delta[name].numel() for name in names])
+    g_nP, norm_n = g_nP[torch.from_numpy(keep)] if not keep.all() else g_nP, norm_n[keep]
+    gram_nn = gram_nn[np.ix_(keep, keep)] / (norm_n[:, None] * norm_n)
+    projected_P = _by_gram(d_P, g_nP, gram_nn, products_n[keep] / norm_n, norm_n)
+    if projected_P is None:
+        projected_P = _by_basis(d_P, g_nP, norm_n)
+    split = projected_P.split([delta[name].numel() for name in names])
     return {name: part.view(delta[name].shape) for name, part in zip(names, split, strict=True)}
+
+
+def _by_gram(d_P: Tensor, g_nP: Tensor, gram_nn: Array, b_n: Array, norm_n: Array) -> Tensor | None:
+    """From the Gram matrix of the unit gradients and their products with the delta; None where rounding tells."""
+    try:
+        factor_nn = np.linalg.cholesky(gram_nn + _RIDGE * np.eye(len(b_n)))
+    except np.linalg.LinAlgError:
+        return None
+    x_n = nonnegative_least_squares(factor_nn.T, np.linalg.solve(factor_nn, b_n))
+    projected_P = d_P - torch.from_numpy(x_n / norm_n).to(d_P) @ g_nP
+    left_n = _double(g_nP @ projected_P) / norm_n
+    length = float(d_P.norm())
+    gap = float(x_n @ np.abs(left_n))  # of the optimality conditions: x_i > 0 only where the product is 0
+    return projected_P if left_n.max() <= _RISE * length and gap <= _GAP * length**2 else None
+
+
+def _by_basis(d_P: Tensor, g_nP: Tensor, norm_n: Array) -> Tensor:
+    """In fp64: QR turns it into a problem of as many dimensions as there are gradients."""
+    unit_Pn = (g_nP.double() / torch.from_numpy(norm_n).to(g_nP.device)[:, None]).T
+    basis_Pk, r_kn = torch.linalg.qr(unit_Pn)
+    b_k = _double(basis_Pk.T @ d_P.double())
+    taken_k = _double(r_kn) @ nonnegative_least_squares(_double(r_kn), b_k)
+    return (d_P.double() - basis_Pk @ torch.from_numpy(taken_k).to(basis_Pk)).to(d_P.dtype)
 
 
 def _double(small: Tensor) -> Array:
