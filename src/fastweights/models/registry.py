@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from fastweights.data.tokenizer import Tokenizer, load_tokenizer
-from fastweights.errors import Corrupt
-from fastweights.hints import describe
+from fastweights.errors import Corrupt, FastweightsError
+from fastweights.models.kinds import ModelConfig, model_config
 from fastweights.models.tiny_lm import TinyLM
-from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.store import atomic
 from fastweights.store.tensors import load_tensors
+
+BUILDERS: dict[str, type[TinyLM]] = {"tiny_lm": TinyLM}
+
+
+def build(config: ModelConfig) -> TinyLM:
+    """A new model of the config's kind, on the default device, with fresh weights from torch's generator."""
+    return BUILDERS[config.kind](config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +41,12 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     Half-precision files become fp32. Raises :class:`Corrupt` naming the file and the mismatch.
     """
     manifest = atomic.read_json(folder / "manifest.json")
+    source = folder / "config.json"
+    fields = atomic.read_json(source)
     try:
-        config = TinyLMConfig.model_validate(atomic.read_json(folder / "config.json"))
-    except ValidationError as error:
-        raise Corrupt(f"{str(folder / 'config.json')!r}: {describe(error, TinyLMConfig)}") from None
+        config = model_config(fields, repr(str(source)))
+    except FastweightsError as error:
+        raise Corrupt(str(error)) from None
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     if tokenizer.vocab_size != config.vocab_size:
         raise Corrupt(
@@ -47,7 +54,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
             "one of the two files belongs to another model"
         )
     with torch.device("meta"):
-        lm = TinyLM(config)
+        lm = build(config)
     file = folder / "checkpoint.safetensors"
     tensors, _ = load_tensors(file, manifest.get("checkpoint_sha256"))
     wanted = lm.state_dict()

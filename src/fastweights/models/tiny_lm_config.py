@@ -11,7 +11,7 @@ class TinyLMConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["tiny_lm"] = "tiny_lm"
-    vocab_size: int = Field(ge=2, le=65536)
+    vocab_size: int = Field(ge=2, le=2**20)
     dim: int = Field(default=128, ge=8, le=4096, description="channels of the residual stream")
     layers: int = Field(default=4, ge=1, le=64)
     backbone: Literal["ssm", "gru"] = "ssm"

@@ -1,0 +1,21 @@
+"""The kinds of language model, by the ``kind`` of their config. Torch-free; ``registry.build`` makes the model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastweights.errors import FastweightsError
+from fastweights.hints import near_miss, validate
+from fastweights.models.tiny_lm_config import TinyLMConfig
+
+ModelConfig = TinyLMConfig
+"""Any of :data:`CONFIGS`."""
+
+CONFIGS: dict[str, type[ModelConfig]] = {"tiny_lm": TinyLMConfig}
+
+
+def model_config(fields: Mapping[str, Any], source: str = "model") -> ModelConfig:
+    """The config that ``fields`` (with ``kind``; none: tiny_lm) describe; errors name ``source`` and the field."""
+    kind = fields.get("kind", "tiny_lm")
+    if kind not in CONFIGS:
+        raise FastweightsError(f"{source}: kind {kind!r} does not exist{near_miss(str(kind), CONFIGS)}")
+    return validate(CONFIGS[kind], fields, source)
