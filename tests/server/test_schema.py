@@ -16,6 +16,7 @@ from fastweights.server.deps import Settings
 from fastweights.services.chat import ChatService
 from fastweights.services.jobs import TrainJobs
 from fastweights.services.records import SessionOptions
+from fastweights.services.redteam_jobs import RedteamJobs
 from fastweights.store.root import Store
 from tests.small_models import save_random_model
 
@@ -43,6 +44,7 @@ def schema(tmp_path_factory):
 def test_every_operation(schema, method, path, monkeypatch):
     # no random request may start a training process; all that comes before it still runs (jobs have tests of their own)
     monkeypatch.setattr(TrainJobs, "_spawn", lambda *args: None)
+    monkeypatch.setattr(RedteamJobs, "_spawn", lambda *args: None)
     operation = schema[path][method]
     good = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     bad = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)

@@ -21,6 +21,7 @@ def redteam(
     chunk_tokens: int | None = None,
     lr: float | None = None,
     seeds: int | None = None,
+    run_id: str | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
     show: str | None = None,
 ) -> None:
@@ -40,6 +41,8 @@ def redteam(
         Learning rate (0.05).
     seeds
         How many seeds (1 below a budget of 32, else 3).
+    run_id
+        Id of the run (chosen for you).
     list_
         List the runs instead.
     show
@@ -62,7 +65,7 @@ def redteam(
         given = {"model": model, "budget": budget, "chunk_tokens": chunk_tokens, "lr": lr, "seeds": seeds}
         options = {name: value for name, value in given.items() if value is not None}
         request = validate(RedteamRequest, {**options, "policy": named_policy(policy)}, "redteam")
-        report = service.run(request, shared.notice)
+        report = service.run(request, shared.notice, run_id)
     shared.emit(report, lambda: _text(report))
 
 

@@ -18,6 +18,7 @@ from fastweights.services.catalog import device_in_use
 from fastweights.services.jobs import TrainJobs
 from fastweights.services.models import ModelService
 from fastweights.services.records import ID_PATTERN
+from fastweights.services.redteam_jobs import RedteamJobs
 from fastweights.store.models import Models
 from fastweights.store.root import Store
 
@@ -46,6 +47,7 @@ class Services:
         self.settings = settings
         self.store = Store(settings.root)
         self.jobs = TrainJobs(self.store)
+        self.redteam = RedteamJobs(self.store)
         self.models = ModelService(Models(self.store))
         self.closing = threading.Event()
         self._threads: ThreadPoolExecutor | None = None

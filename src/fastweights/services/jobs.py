@@ -5,10 +5,7 @@ A run is its model's folder: ``job.json`` (who runs it: pid and process creation
 holder of their ``train.lock`` says whether they live. Torch-free.
 """
 
-import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -22,6 +19,7 @@ from pydantic import ValidationError
 
 from fastweights.errors import Conflict, FastweightsError, NotFound
 from fastweights.services import catalog
+from fastweights.services.processes import JOB, STDERR, complaint, kill_after, last_line, read_record, spawn, tail
 from fastweights.services.records import ModelInfo, TrainJob, TrainPoint, TrainRequest
 from fastweights.store import atomic
 from fastweights.store.index import folder_ids
@@ -31,8 +29,7 @@ from fastweights.store.root import MODELS, Store, check_id, new_id, now
 
 MAX_RUNNING = 2
 GRACE_SECONDS = 30.0
-JOB, LOG, STDOUT, STDERR = "job.json", "train_log.jsonl", "stdout.log", "stderr.log"
-_IN_ORDER = (0, 130, 143, -signal.SIGTERM, -signal.SIGINT, None)  # None: not seen by this server
+LOG = "train_log.jsonl"
 
 
 class TrainJobs:
@@ -58,7 +55,7 @@ class TrainJobs:
     def status(self, model_id: str) -> TrainJob:
         """How a run stands; :class:`NotFound` for a model that was not trained here."""
         folder = self.store.path(MODELS, check_id("model", model_id))
-        job, manifest = _read(folder / JOB), _read_manifest(folder)
+        job, manifest = read_record(folder / JOB), _read_manifest(folder)
         if not job and not (manifest and (folder / LOG).exists()) and manifest.get("status") != "training":
             raise NotFound(f"no training run {model_id!r}: POST /api/text/train or `fastweights train` starts one")
         alive = self._pid(folder, job) is not None
@@ -93,7 +90,7 @@ class TrainJobs:
         """The same, but "training" only while a process trains it (a run that died could not say so itself)."""
         if info.status not in ("training", "interrupted") or self._alive(info.model_id):
             return info
-        cancelled = _read(self.store.path(MODELS, info.model_id, JOB)).get("cancelled")
+        cancelled = read_record(self.store.path(MODELS, info.model_id, JOB)).get("cancelled")
         return info.model_copy(update={"status": "cancelled" if cancelled else "interrupted"})
 
     # ------------------------------------------------------------ change
@@ -128,13 +125,13 @@ class TrainJobs:
         job = self.status(model_id)
         if job.pid is None:
             raise Conflict(f"run {model_id!r} is not going on (status {job.status}): there is nothing to cancel")
-        record = _read(folder / JOB)
+        record = read_record(folder / JOB)
         if record:
             atomic.write_json(folder / JOB, {**record, "cancelled": True})
         process = psutil.Process(job.pid)
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-        threading.Thread(target=_kill_after, args=(process, self.grace_s), daemon=True).start()
+        threading.Thread(target=kill_after, args=(process, self.grace_s), daemon=True).start()
         return self.status(model_id)
 
     def adopt(self) -> None:
@@ -161,33 +158,14 @@ class TrainJobs:
         return arguments + ([f"--steps={request.steps}"] if request.steps else [])
 
     def _spawn(self, model_id: str, folder: Path, request: TrainRequest, arguments: "list[str]") -> None:
-        atomic.ensure_dir(folder)
-        command = [
-            sys.executable,
-            "-m",
-            "fastweights",
-            "train",
-            "--json",
-            "--quiet",
-            f"--root={self.store.root}",
-            *arguments,
-        ]
-        with open(folder / STDOUT, "wb") as out, open(folder / STDERR, "wb") as err:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, close_fds=True
-            )
-        atomic.write_json(
-            folder / JOB,
+        process = spawn(
+            folder,
+            ["train", "--json", "--quiet", f"--root={self.store.root}", *arguments],
             {
                 "model_id": model_id,
-                "pid": process.pid,
-                "create_time": psutil.Process(process.pid).create_time(),
-                "command": command,
                 "request": request.model_dump(),
                 "steps": request.steps or (0 if request.resume else _preset_steps(request.preset)),
                 "started_at": now(),
-                "cancelled": False,
-                "returncode": None,
             },
         )
         self._watch(model_id, process)
@@ -213,11 +191,11 @@ class TrainJobs:
     def _settle(self, model_id: str, process: "subprocess.Popen[bytes] | None") -> None:
         """Writes down how a run ended, where the trainer could not do so itself."""
         folder = self.store.path(MODELS, model_id)
-        record = _read(folder / JOB)
+        record = read_record(folder / JOB)
         if process is not None and record.get("pid") == process.pid:
             record["returncode"] = process.returncode
             atomic.write_json(folder / JOB, record)
-        manifest = _read(folder / MANIFEST)
+        manifest = read_record(folder / MANIFEST)
         if self._alive(model_id) or manifest.get("status") not in ("training", "interrupted"):
             return
         status = "cancelled" if record.get("cancelled") else "interrupted"
@@ -226,7 +204,7 @@ class TrainJobs:
 
     def _alive(self, model_id: str) -> bool:
         folder = self.store.path(MODELS, model_id)
-        return self._pid(folder, _read(folder / JOB)) is not None
+        return self._pid(folder, read_record(folder / JOB)) is not None
 
     def _pid(self, folder: Path, job: dict[str, Any]) -> int | None:
         """The process that trains this model now, if there is one."""
@@ -267,38 +245,14 @@ def _derive(folder: Path, job: dict[str, Any], manifest: dict[str, Any], alive: 
     if alive:
         return "running", None
     state = manifest.get("status")
-    complaint = _complaint(folder, job.get("returncode"))
+    said = complaint(folder, job.get("returncode"))
     if state in ("ready", "sleep_candidate"):
-        return "done", complaint
+        return "done", said
     if job.get("cancelled") or state == "cancelled":
         return "cancelled", None
     if state is None or state == "failed":
-        return "failed", manifest.get("error") or _last_line(folder / STDERR) or "the process ended without a word"
-    return "interrupted", complaint
-
-
-def _complaint(folder: Path, returncode: int | None) -> str | None:
-    """What a process that did not end in order had to say."""
-    if returncode in _IN_ORDER:
-        return None
-    assert returncode is not None
-    return _last_line(folder / STDERR) if returncode > 0 else f"the process was killed by signal {-returncode}"
-
-
-def _kill_after(process: psutil.Process, grace_s: float) -> None:
-    """psutil compares pid and creation time, so a reused pid is never hit."""
-    with suppress(psutil.NoSuchProcess):
-        try:
-            process.wait(grace_s)
-        except psutil.TimeoutExpired:
-            process.kill()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return atomic.read_json(path)
-    except NotFound:
-        return {}
+        return "failed", manifest.get("error") or last_line(folder / STDERR) or "the process ended without a word"
+    return "interrupted", said
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -308,14 +262,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _last_line(path: Path) -> str | None:
-    """The last line that says something (a process' error is its last line on standard error)."""
-    lines = [line for line in _tail(path).decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip().removeprefix("error: ")[:500] if lines else None
-
-
 def _last_point(path: Path) -> TrainPoint | None:
-    for line in reversed(_tail(path).split(b"\n")[:-1]):
+    for line in reversed(tail(path).split(b"\n")[:-1]):
         with suppress(orjson.JSONDecodeError):
             return _point(orjson.loads(line))
     return None
@@ -327,15 +275,6 @@ def _point(row: Any) -> TrainPoint | None:
         return TrainPoint.model_validate({key: row.get(key) for key in TrainPoint.model_fields})
     except (ValidationError, AttributeError):
         return None
-
-
-def _tail(path: Path, size: int = 8192) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
-            return file.read()
-    except OSError:
-        return b""
 
 
 def _updated_at(folder: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
@@ -65,13 +65,16 @@ class RedteamRequest(Record):
 
 
 class RedteamSummary(Record):
-    """One run of the list."""
+    """One run of the list. ``stage``: what a running one does now; ``error``: why a failed one ended."""
 
     run_id: str
     created_at: str
     model: str
     policy: str
     budget: int
+    status: Literal["running", "done", "failed", "cancelled", "interrupted"] = "done"
+    stage: str | None = None
+    error: str | None = None
 
 
 class RedteamService:
@@ -87,9 +90,15 @@ class RedteamService:
         found = []
         for path in sorted(folder.glob(f"*/{REPORT}"), reverse=True) if folder.is_dir() else ():
             with suppress(FastweightsError):
-                one = self.get(path.parent.name)
-                found.append(RedteamSummary(**{name: getattr(one, name) for name in RedteamSummary.model_fields}))
+                found.append(self.summary(path.parent.name))
         return found
+
+    def summary(self, run_id: str) -> RedteamSummary:
+        """One finished run as the list shows it; :class:`NotFound`, :class:`Corrupt`."""
+        one = self.get(run_id)
+        return RedteamSummary(
+            run_id=one.run_id, created_at=one.created_at, model=one.model, policy=one.policy, budget=one.budget
+        )
 
     def get(self, run_id: str) -> RedteamReport:
         """One report; :class:`NotFound` if there is none, :class:`Corrupt` if it is not what was written."""
@@ -103,14 +112,16 @@ class RedteamService:
             where = ".".join(map(str, first["loc"]))
             raise Corrupt(f"{path}: {where}: {first['msg']}; delete the folder and run it again") from None
 
-    def run(self, request: RedteamRequest, note: Callable[[str], None] = lambda _: None) -> RedteamReport:
+    def run(
+        self, request: RedteamRequest, note: Callable[[str], None] = lambda _: None, run_id: str | None = None
+    ) -> RedteamReport:
         """Attack, and store the report. It is deterministic in everything but its times and its id."""
         from fastweights.redteam.harness import Plan, run
 
         started = now()
+        run_id = check_id("run", run_id or new_id(REDTEAM))
         plan = Plan(request.policy, request.budget, request.seed_list, benign_texts())
         found = run(lambda policy: self.target(request, policy), plan, note)
-        run_id = new_id(REDTEAM)
         report = RedteamReport(
             run_id=run_id,
             created_at=started,
