@@ -121,12 +121,12 @@ def test_nothing_held_out(tmp_path: Path) -> None:
         need_tokens(replace(corpus, train=np.zeros(100, np.uint16), val_bytes=0), 1, 1)
 
 
-def test_a_vocabulary_over_16_bits(tmp_path: Path) -> None:
-    class Huge(ByteTokenizer):
-        vocab_size = 65537
-
-    with pytest.raises(FastweightsError, match="vocabulary 65537 is over 65536"):
-        open_corpus("tiny", Huge(), tmp_path)
+def test_every_line_of_json_is_a_document(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "ab"}\n{"text": "c"}\n{"text": "d"}\n')
+    corpus = open_corpus(str(tmp_path / "a.jsonl"), BYTE, tmp_path / "cache", val_fraction=0.3)
+    assert corpus.train.tolist() == [256, *b"ab", 257, 256, *b"c", 257]
+    assert corpus.val.tolist() == [256, *b"d", 257]
+    assert (corpus.train_bytes, corpus.val_bytes) == (3, 1)
 
 
 MEMORY = """

@@ -1,12 +1,17 @@
 """Which files make a corpus, how they are split, and every reason to refuse them: one line that names the file."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from fastweights.data.sources import Source, Span, default_corpus, find_source, read_span
+from fastweights.data.sources import Source, Span, default_corpus, find_source, read_jsonl, read_span
+from fastweights.data.synthetic import synthetic_text
 from fastweights.errors import FastweightsError, NotFound
+
+SYNTHETIC = "49aecb207469183792ce81d8b53743d151e4159bfc2f390a6bd06ec36588b10e"
 
 
 def text_of(part: tuple[Span, ...]) -> bytes:
@@ -164,3 +169,48 @@ def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, a_dot_txt=b"0123456789")
     os.mkfifo(tmp_path / "pipe.txt")  # opening it would wait for ever
     assert find_source(str(tmp_path)).train_bytes == 9
+
+
+# ---------------------------------------------------------------- JSONL and the made-up corpus
+
+
+def jsonl(path: Path, *rows: object) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_lines_of_json_are_documents(tmp_path: Path) -> None:
+    texts = [f"text {i} – naïve\nsecond line" for i in range(20)]
+    path = jsonl(tmp_path / "a.jsonl", *({"text": t, "id": i} for i, t in enumerate(texts)), "", {"text": ""})
+    source = find_source(str(path), 0.25)
+    train, val = (list(read_jsonl(part[0])) for part in (source.train, source.val))
+    assert [text.decode() for text in train + val] == texts
+    assert 3 <= len(val) <= 6
+    assert (source.train_bytes, source.val_bytes) == tuple(sum(map(len, part)) for part in (train, val))
+    assert b"".join(source.sample()) == b"".join(train)
+
+
+def test_text_and_lines_of_json_in_one_folder(tmp_path: Path) -> None:
+    jsonl(tmp_path / "b.jsonl", {"text": "from the lines"})
+    (tmp_path / "a.txt").write_text("plain")
+    source = find_source(str(tmp_path), holdout=("a.txt",))
+    assert (source.train_bytes, source.val_bytes) == (len("from the lines"), 5)
+
+
+@pytest.mark.parametrize("bad", ["{", '{"txt": "a"}', '{"text": 3}', "[]", '"text"', "null"])
+def test_a_line_that_is_no_json_is_named(tmp_path: Path, bad: str) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "good"}, bad, {"text": "good too"})
+    with pytest.raises(FastweightsError, match=r'a\.jsonl: the line at byte 17 is not \{"text": "…"\}'):
+        find_source(str(path))
+
+
+def test_the_made_up_corpus_is_the_same_everywhere(tmp_path: Path) -> None:
+    source = find_source("synthetic", cache=tmp_path)
+    assert source.name == "synthetic"
+    assert source.sha256 == find_source("synthetic", cache=tmp_path / "other").sha256
+    text = (tmp_path / "synthetic.txt").read_bytes()
+    assert 400_000 <= len(text) < 401_000
+    assert hashlib.sha256(text).hexdigest() == SYNTHETIC
+    (tmp_path / "synthetic.txt").write_bytes(text[:99])  # not whole: made again
+    assert find_source("synthetic", cache=tmp_path).sha256 == source.sha256
+    assert synthetic_text(1000) != synthetic_text(1000, seed=1)

@@ -17,7 +17,7 @@ import numpy as np
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HFTokenizer
 
-from fastweights.data.tokenizer import check_ids, text_bytes
+from fastweights.data.tokenizer import check_ids, save_json, text_bytes
 from fastweights.errors import Corrupt, FastweightsError
 
 BLOCK = 1 << 18  # bytes encoded at once; the encoder takes about 170 times as much
@@ -160,8 +160,7 @@ class BPETokenizer:
         return "bpe-" + hashlib.sha256(self._hf.to_str().encode()).hexdigest()
 
     def save(self, path: Path) -> None:
-        text = json.dumps({"kind": self.kind, "hf": json.loads(self._hf.to_str())}, ensure_ascii=True)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        save_json(path, {"kind": self.kind, "hf": json.loads(self._hf.to_str())})
 
 
 def _chars(data: bytes) -> str:

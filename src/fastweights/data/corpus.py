@@ -1,7 +1,8 @@
-"""A corpus as token ids: a memory-mapped ``uint16`` file, named by the content of the texts and of the tokenizer.
+"""A corpus as token ids: a memory-mapped file, named by the content of the texts and of the tokenizer.
 
-Layout of ``ids.bin``: the train documents, then the held-out ones. Each document is ``bos``, its tokens, ``eos``; a
-document is one file's part of a split. Written in blocks, so that memory does not grow with the corpus.
+Layout of ``ids.bin`` (``uint16``, or ``uint32`` for vocabularies over 65,536): the train documents, then the held-out
+ones. Each document is ``bos``, its tokens, ``eos``; a document is one file's part of a split, or one line of a JSONL
+file. Written in blocks, so that memory does not grow with the corpus.
 """
 
 import hashlib
@@ -9,13 +10,14 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fastweights.data.sources import Source, Span, find_source, read_span
-from fastweights.data.tokenizer import Tokenizer
+from fastweights.data.sources import Source, Span, find_source, read_jsonl, read_span
+from fastweights.data.tokenizer import Tokenizer, id_dtype
 from fastweights.errors import FastweightsError
 
 _FORMAT = 1
@@ -23,7 +25,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Corpus:
-    """``train`` and ``val``: ids as read-only ``uint16`` arrays; ``val_bytes``: held-out bytes of text."""
+    """``train`` and ``val``: ids as read-only arrays of ``id_dtype``; ``val_bytes``: held-out bytes of text."""
 
     name: str
     sha256: str
@@ -49,16 +51,14 @@ def open_corpus(
 
 
 def encode_source(source: Source, tokenizer: Tokenizer, cache_dir: Path) -> Corpus:
-    """Ids of a source, from the cache if it is whole, else made anew. A vocabulary over 65,536 is an error."""
-    if tokenizer.vocab_size > 65536:
-        raise FastweightsError(f"vocabulary {tokenizer.vocab_size} is over 65536, but ids are stored in 16 bits")
+    """Ids of a source, from the cache if it is whole, else made anew."""
     spans = [[(s.path.name, s.start, s.end) for s in part] for part in (source.train, source.val)]
     identity = json.dumps([_FORMAT, source.sha256, spans, tokenizer.fingerprint()])
     folder = Path(cache_dir) / hashlib.sha256(identity.encode()).hexdigest()[:32]
     meta = _read_meta(folder)
     if meta is None:
         meta = _write(folder, source, tokenizer)
-    ids = np.memmap(folder / "ids.bin", dtype=np.uint16, mode="r")
+    ids = np.memmap(folder / "ids.bin", dtype=id_dtype(tokenizer.vocab_size), mode="r")
     return Corpus(
         name=source.name,
         sha256=source.sha256,
@@ -97,7 +97,10 @@ def _write(folder: Path, source: Source, tokenizer: Tokenizer) -> dict[str, int]
     temp = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         with (temp / "ids.bin").open("wb") as out:
-            counts = [sum(_document(out, span, tokenizer) for span in part) for part in (source.train, source.val)]
+            counts = [
+                sum(_document(out, blocks, tokenizer) for span in part for blocks in _documents(span))
+                for part in (source.train, source.val)
+            ]
             out.flush()
             os.fsync(out.fileno())
         meta = {"train_tokens": counts[0], "val_tokens": counts[1], "sha256": _sha256(temp / "ids.bin")}
@@ -115,15 +118,23 @@ def _write(folder: Path, source: Source, tokenizer: Tokenizer) -> dict[str, int]
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def _document(out, span: Span, tokenizer: Tokenizer) -> int:
-    """Append bos, the tokens of the span, eos; how many that were."""
-    written = 2
-    np.asarray([tokenizer.bos_id], dtype=np.uint16).tofile(out)
-    for block in read_span(span):
+def _documents(span: Span) -> Iterator[Iterable[bytes]]:
+    """The documents of a span, each in blocks."""
+    if span.jsonl:
+        yield from ([text] for text in read_jsonl(span))
+    else:
+        yield read_span(span)
+
+
+def _document(out, blocks: Iterable[bytes], tokenizer: Tokenizer) -> int:
+    """Append bos, the tokens of a document, eos; how many that were."""
+    dtype, written = id_dtype(tokenizer.vocab_size), 2
+    np.asarray([tokenizer.bos_id], dtype=dtype).tofile(out)
+    for block in blocks:
         ids = tokenizer.encode_array(block)
         ids.tofile(out)
         written += len(ids)
-    np.asarray([tokenizer.eos_id], dtype=np.uint16).tofile(out)
+    np.asarray([tokenizer.eos_id], dtype=dtype).tofile(out)
     return written
 
 

@@ -3,28 +3,41 @@
 import fnmatch
 import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastweights.data.bpe import BLOCK, SAMPLE, blocks
+from fastweights.data.synthetic import synthetic_file
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.hints import near_miss
 
-SUFFIXES = (".txt", ".md", ".text", ".tex", ".rst")
+JSONL = ".jsonl"
+SUFFIXES = (".txt", ".md", ".text", ".tex", ".rst", JSONL)
 DEFAULT_DIR = "training_data"
-NAMED = ("tiny", "shakespeare")
+NAMED = ("tiny", "shakespeare", "synthetic")
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes ``[start, end)`` of a file."""
+    """Bytes ``[start, end)`` of a file; of a JSONL file whole lines, and ``text_bytes`` of text in them."""
 
     path: Path
     start: int
     end: int
+    text_bytes: int | None = None
+
+    @property
+    def jsonl(self) -> bool:
+        return self.path.suffix.lower() == JSONL
+
+    @property
+    def size(self) -> int:
+        """Bytes of text."""
+        return self.end - self.start if self.text_bytes is None else self.text_bytes
 
 
 @dataclass(frozen=True)
@@ -38,18 +51,19 @@ class Source:
 
     @property
     def train_bytes(self) -> int:
-        return sum(span.end - span.start for span in self.train)
+        return sum(span.size for span in self.train)
 
     @property
     def val_bytes(self) -> int:
-        return sum(span.end - span.start for span in self.val)
+        return sum(span.size for span in self.val)
 
     def sample(self, limit: int = SAMPLE, piece: int = 1 << 16) -> Iterator[bytes]:
         """At most ``limit`` bytes of the train part, all of it or pieces evenly spread: what a BPE is trained on."""
         share = min(1.0, limit / max(self.train_bytes, 1))
         debt = 0.0
         for span in self.train:
-            for block in read_span(span, BLOCK if share == 1.0 else piece):
+            whole = BLOCK if share == 1.0 else piece
+            for block in read_jsonl(span) if span.jsonl else read_span(span, whole):
                 debt += share
                 if debt >= 1.0:
                     debt -= 1.0
@@ -63,13 +77,37 @@ def read_span(span: Span, limit: int = BLOCK) -> Iterator[bytes]:
         yield from blocks(file, span.end - span.start, limit)
 
 
-def find_source(corpus: str, val_fraction: float = 0.1, holdout: tuple[str, ...] = ()) -> Source:
+def read_jsonl(span: Span) -> Iterator[bytes]:
+    """The ``text`` of every line of a JSONL span, as UTF-8; empty lines are passed over, a bad one is an error."""
+    with span.path.open("rb") as file:
+        file.seek(span.start)
+        while file.tell() < span.end:
+            at, line = file.tell(), file.readline()
+            if not line.strip():
+                continue
+            try:
+                text = json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError):
+                text = None
+            if not isinstance(text, str):
+                raise FastweightsError(
+                    f'corpus: {span.path}: the line at byte {at} is not {{"text": "…"}}; mend or remove it'
+                )
+            if text:
+                yield text.encode("utf-8", errors="surrogatepass")
+
+
+def find_source(
+    corpus: str, val_fraction: float = 0.1, holdout: tuple[str, ...] = (), cache: Path | None = None
+) -> Source:
     """Resolve a file, a folder or a named corpus, read every byte once (check and hash), and split it.
 
     ``holdout``: globs over the files' names relative to the folder; without, the last ``val_fraction`` of all bytes.
-    Errors: missing path, no text in it, Git-LFS pointer, NUL bytes, a glob that matches nothing or everything.
+    ``cache``: the folder where the corpus ``synthetic`` is written when it is first asked for. Of a JSONL file (lines
+    of ``{"text": …}``) only the texts count, each a document. Errors: missing path, no text in it, Git-LFS pointer, NUL
+    bytes, a line that is no JSON, a glob that matches nothing or everything.
     """
-    root, files = corpus_files(corpus)
+    root, files = corpus_files(corpus, cache)
     sizes, digest = [], hashlib.sha256()
     for path in files:
         size, sha = _check(path)
@@ -79,7 +117,12 @@ def find_source(corpus: str, val_fraction: float = 0.1, holdout: tuple[str, ...]
     if not files_sizes:
         raise FastweightsError(f"corpus {corpus}: every file is empty; put text into it")
     train, val = _by_name(root, files_sizes, holdout) if holdout else _by_bytes(files_sizes, val_fraction)
+    train, val = ([_counted(span) if span.jsonl else span for span in part] for part in (train, val))
     return Source(name=corpus, sha256=digest.hexdigest(), train=tuple(train), val=tuple(val))
+
+
+def _counted(span: Span) -> Span:
+    return replace(span, text_bytes=sum(map(len, read_jsonl(span))))
 
 
 def default_corpus(cwd: Path | None = None) -> tuple[str, str | None]:
@@ -94,8 +137,10 @@ def default_corpus(cwd: Path | None = None) -> tuple[str, str | None]:
     )
 
 
-def corpus_files(corpus: str) -> tuple[Path, list[Path]]:
+def corpus_files(corpus: str, cache: Path | None = None) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the corpus' files in order; nothing is opened."""
+    if corpus == "synthetic" and cache is not None:
+        return cache, [synthetic_file(cache)]
     if corpus == "tiny":
         path = Path(__file__).parent / "assets" / "tiny.txt"
         return path.parent, [path]
@@ -167,12 +212,26 @@ def _by_bytes(files: list[tuple[Path, int]], val_fraction: float) -> tuple[list[
     train, val, at = [], [], 0
     for path, size in files:
         mid = min(max(border - at, 0), size)
+        if 0 < mid < size and path.suffix.lower() == JSONL:
+            mid = _line_start(path, mid)
         if mid:
             train.append(Span(path, 0, mid))
         if mid < size:
             val.append(Span(path, mid, size))
         at += size
     return train, val
+
+
+def _line_start(path: Path, at: int) -> int:
+    """Where the line begins that byte ``at`` is in."""
+    with path.open("rb") as file:
+        while at:
+            start = max(0, at - BLOCK)
+            file.seek(start)
+            if (found := file.read(at - start).rfind(b"\n")) >= 0:
+                return start + found + 1
+            at = start
+    return 0
 
 
 def _by_name(root: Path, files: list[tuple[Path, int]], globs: tuple[str, ...]) -> tuple[list[Span], list[Span]]:

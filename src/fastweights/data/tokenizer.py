@@ -7,14 +7,16 @@ import codecs
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.hints import near_miss
 
-KINDS = ("byte", "bpe")
+TRAINED = ("bpe", "spm_train")
+KINDS = ("byte", "bpe", "spm", "hf")
+NAMED = "byte, bpe, spm_train, hf:PATH (a tokenizer.json of Hugging Face), a SentencePiece .model, or a saved tokenizer"
 
 
 @runtime_checkable
@@ -35,7 +37,7 @@ class Tokenizer(Protocol):
         ...
 
     def encode_array(self, data: bytes) -> np.ndarray:
-        """As ``encode_bytes``, but a ``uint16`` array: 2 bytes a token instead of a list's 8 and more."""
+        """As ``encode_bytes``, but an array of :func:`id_dtype`: 2 bytes a token instead of a list's 8 and more."""
         ...
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
@@ -84,7 +86,7 @@ class ByteTokenizer:
         return "byte"
 
     def save(self, path: Path) -> None:
-        Path(path).write_text(json.dumps({"kind": self.kind}) + "\n", encoding="utf-8")
+        save_json(path, {"kind": self.kind})
 
 
 class StreamDecoder:
@@ -115,6 +117,42 @@ def check_ids(ids: list[int], vocab_size: int) -> None:
         raise FastweightsError(f"token id {bad} is outside of the vocabulary of {vocab_size}")
 
 
+def id_dtype(vocab_size: int) -> np.dtype:
+    """``uint16`` for a vocabulary of up to 65,536 tokens, else ``uint32``: how ids are kept in arrays and on disk."""
+    return np.dtype(np.uint16 if vocab_size <= 65536 else np.uint32)
+
+
+def save_json(path: Path, data: dict[str, Any]) -> None:
+    """One line of ASCII JSON: how every tokenizer is saved."""
+    Path(path).write_text(json.dumps(data, ensure_ascii=True) + "\n", encoding="utf-8")
+
+
+def open_tokenizer(name: str) -> Tokenizer:
+    """One that exists already: ``byte``, ``hf:PATH``, a SentencePiece ``FILE.model``, or the path of a saved one."""
+    if name == "byte":
+        return ByteTokenizer()
+    if name.startswith("hf:"):
+        from fastweights.data.hf_tokenizer import HFTokenizerFile
+
+        return HFTokenizerFile.open(name.removeprefix("hf:"))
+    if name.endswith(".model") and Path(name).is_file():
+        from fastweights.data.spm import SPMTokenizer
+
+        return SPMTokenizer.from_model(Path(name).read_bytes(), f"tokenizer {name}")
+    return load_tokenizer(name)
+
+
+def train_tokenizer(name: str, texts: Iterable[bytes], *, bpe_vocab: int, spm_vocab: int) -> Tokenizer:
+    """``bpe`` or ``spm_train``, learned from ``texts``."""
+    if name == "bpe":
+        from fastweights.data.bpe import BPETokenizer
+
+        return BPETokenizer.train(texts, bpe_vocab)
+    from fastweights.data.spm import SPMTokenizer
+
+    return SPMTokenizer.train(texts, spm_vocab)
+
+
 def load_tokenizer(path: Path | str) -> Tokenizer:
     """Read a saved tokenizer. ``NotFound`` for a missing file, ``Corrupt`` for one that is not a tokenizer of ours."""
     path = Path(path)
@@ -134,6 +172,14 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         )
     if kind == "byte":
         return ByteTokenizer()
-    from fastweights.data.bpe import BPETokenizer
+    if kind == "bpe":
+        from fastweights.data.bpe import BPETokenizer
 
-    return BPETokenizer.from_json(data, str(path))
+        return BPETokenizer.from_json(data, str(path))
+    if kind == "spm":
+        from fastweights.data.spm import SPMTokenizer
+
+        return SPMTokenizer.from_json(data, str(path))
+    from fastweights.data.hf_tokenizer import HFTokenizerFile
+
+    return HFTokenizerFile.from_json(data, str(path))
