@@ -17,6 +17,8 @@ from fastweights.store.root import Store
 from fastweights.store.sessions import Sessions
 from tests.store.snapshots import commit_turn, new_session
 
+OPERATIONS = ("create", "commit", "fork", "fresh_fork", "checkout", "reset", "tag")
+
 
 def kill_at(point: int) -> None:
     """Patches the calls that change the disk; the ``point``-th one is cut off (a write after half its bytes)."""
@@ -53,8 +55,14 @@ def operate(operation: str, sessions: Sessions, heads: list[str]) -> None:
         commit_turn(sessions, "s1", 3)
     elif operation == "fork":
         sessions.fork("s1", "s2", heads[0])
-    elif operation == "move_head":
-        sessions.move_head("s1", heads[0])
+    elif operation == "checkout":
+        sessions.checkout("s1", heads[0])
+    elif operation == "reset":
+        sessions.reset("s1", heads[0])
+    elif operation == "fresh_fork":
+        sessions.fork("s1", "s2", keep_momentum=False)
+    elif operation == "tag":
+        sessions.tag("s1", "best")
 
 
 def verify(operation: str, root: Path, heads: list[str]) -> str:
@@ -69,8 +77,10 @@ def verify(operation: str, root: Path, heads: list[str]) -> str:
             continue
         for commit in log:
             sessions.state(commit)
-    if operation in ("create", "fork"):
+    if operation in ("create", "fork", "fresh_fork"):
         outcome = "new" if sessions.path("s2", "meta.json").exists() else "old"
+    elif operation == "tag":
+        outcome = "new" if sessions.meta("s1").tags else "old"
     else:
         outcome = "old" if sessions.head("s1").id == heads[-1] else "new"
     check = fsck(sessions.store)
@@ -90,7 +100,7 @@ def verify(operation: str, root: Path, heads: list[str]) -> str:
 def main(folder: Path) -> None:
     template = folder / "template"
     heads = prepare(template)
-    for operation in ("create", "commit", "fork", "move_head"):
+    for operation in OPERATIONS:
         outcomes: list[str] = []
         for point in range(1, 1000):
             root = folder / "root"

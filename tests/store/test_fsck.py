@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from fastweights.errors import FastweightsError
 from fastweights.store import atomic
 from fastweights.store.fsck import fsck
 from fastweights.store.models import Models
@@ -77,41 +78,122 @@ def test_damaged_objects_are_named_and_not_papered_over(sessions, which, damage)
     assert fsck(sessions.store).ok, "repair and gc lost nothing"
 
 
-def test_a_damaged_meta_stops_the_garbage_collection(sessions):
+def test_a_meta_that_cannot_be_rebuilt_stops_the_garbage_collection(sessions):
     new_session(sessions, "s2")
-    path = sessions.path("s1", "meta.json")
+    sessions.fork("s1", "s3", "init")  # no commit of its own, never listed: nothing tells where it stood
+    path = sessions.path("s3", "meta.json")
     whole = path.read_bytes()
     path.write_bytes(whole[:20])
-    report = fsck(sessions.store, gc=True, grace_s=0)
+    report = fsck(sessions.store, repair=True, gc=True, grace_s=0)
     assert not report.ok
     assert report.collected == 0
+    assert "not rebuilt" in report.findings[0].problem
     path.write_bytes(whole)
     assert fsck(sessions.store).ok
 
 
+def orphan(sessions) -> list[str]:
+    """A commit that was cut off before the head moved: its id and its state's."""
+    made = sessions.commits.put("s1", sessions.head("s1"), "turn", snapshot(7), {}, {})
+    return [made.id, made.state]
+
+
 def test_orphans_are_kept_while_young_then_collected(sessions):
-    head = sessions.log("s1")[1].id
-    orphans = [sessions.head("s1").id, sessions.head("s1").state]
-    sessions.move_head("s1", head)
+    orphans = orphan(sessions)
     assert "2 objects" in problems(sessions.store, "note")[0]
     assert fsck(sessions.store, gc=True).collected == 0
     old = time.time() - 7200
     for sha in orphans:
         os.utime(sessions.objects.path(sha), (old, old))
-    sessions.objects.put(snapshot(2))  # in use again: young again
+    sessions.objects.put(snapshot(7))  # in use again: young again
     report = fsck(sessions.store, gc=True)
     assert (report.ok, report.collected) == (True, 1)
     assert [sessions.objects.has(sha) for sha in orphans] == [False, True]
-    assert [c.turn for c in sessions.log("s1")] == [1, 0]
+    assert [c.turn for c in sessions.log("s1")] == [2, 1, 0]
 
 
-def test_tagged_commits_are_not_orphans(sessions):
-    head = sessions.head("s1")
-    sessions.move_head("s1", sessions.log("s1")[1].id)
-    meta = atomic.read_json(sessions.path("s1", "meta.json"))
-    atomic.write_json(sessions.path("s1", "meta.json"), meta | {"tags": {"best": head.id}})
-    assert fsck(sessions.store, gc=True, grace_s=0).collected == 0
-    assert sessions.find("s1", "best") == head
+def test_what_a_session_remembers_is_never_an_orphan(sessions):
+    """A head that a checkout left, a tag, a deleted tag, what a reset went back to, files of a commit."""
+    left = sessions.head("s1")
+    sessions.checkout("s1", "head~1")
+    made = sessions.commit(
+        "s1", parent=sessions.meta("s1").head, state=snapshot(8), guard={}, record={}, files={"runs/r1/steps.csv": b"1"}
+    )
+    sessions.tag("s1", "best")
+    sessions.checkout("s1", "init")
+    sessions.untag("s1", "best")
+    sessions.reset("s1", to=left.id)
+    sessions.fork("s1", "s2")
+    sessions.path("s1", "meta.json").unlink()  # even if only the fork is left, what its reset took is needed
+    sessions.path("s1", "session.lock").unlink()
+    report = fsck(sessions.store, repair=True, gc=True, grace_s=0)
+    assert (report.ok, report.collected) == (True, 0), report.findings
+    assert [c.turn for c in sessions.commits.transcript(sessions.head("s2").id)] == [1, 2]
+    assert {c.id for c in sessions.log("s1", everything=True)} >= {left.id, made.id}
+
+
+def test_files_of_a_commit_are_views_that_are_rebuilt(sessions):
+    for number in (1, 2):
+        files = {f"runs/r{number}/steps.csv": b"t\n%d" % number, "metrics.json": b"[%d]" % number}
+        sessions.commit("s1", parent=sessions.meta("s1").head, state=snapshot(8), guard={}, record={}, files=files)
+    assert sessions.path("s1", "runs", "r1", "steps.csv").read_bytes() == b"t\n1"
+    sessions.path("s1", "runs", "r1", "steps.csv").unlink()
+    sessions.path("s1", "metrics.json").write_bytes(b"junk")
+    assert "runs/r1/steps.csv" in problems(sessions.store, "warning")[0]
+    assert fsck(sessions.store, repair=True).ok
+    assert sessions.path("s1", "runs", "r1", "steps.csv").read_bytes() == b"t\n1"
+    sessions.checkout("s1", "head~1")
+    assert sessions.path("s1", "metrics.json").read_bytes() == b"[1]"
+    sessions.objects.path(sessions.head("s1").files["metrics.json"]).unlink()
+    assert "file metrics.json of turn 3" in problems(sessions.store, "error")[0]
+    with pytest.raises(FastweightsError, match="not valid"):
+        sessions.commit(
+            "s1", parent=sessions.meta("s1").head, state=snapshot(8), guard={}, record={}, files={"../x": b""}
+        )
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"{}", None])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_lost_meta_is_rebuilt_from_objects_and_views(sessions, damage, listed):
+    sessions.tag("s1", "best", "head~1")
+    sessions.checkout("s1", "head~1")
+    commit_turn(sessions, "s1", 3)
+    fork = sessions.fork("s1", "s2")
+    commit_turn(sessions, "s2", 4)
+    whole = {name: sessions.meta(name) for name in ("s1", "s2")}
+    if listed:
+        sessions.list()
+    for name in whole:
+        path = sessions.path(name, "meta.json")
+        path.unlink() if damage is None else path.write_bytes(damage)
+    assert sessions.list() == []
+    report = fsck(sessions.store)
+    assert not report.ok
+    assert {f.level for f in report.findings} == {"warning"}
+    assert damage is not None or not sessions.path("s1", "meta.json").exists(), "without --repair nothing is written"
+    report = fsck(sessions.store, repair=True)
+    assert report.ok, report.findings
+    for name, was in whole.items():
+        got = sessions.meta(name)
+        assert (got.head, got.root, got.turns, got.model, got.options) == (
+            was.head, was.root, was.turns, was.model, was.options,
+        )  # fmt: skip
+        assert (got.parent_session, got.forked_from) == (was.parent_session, was.forked_from)
+        if listed:
+            assert (got.tags, got.title) == (was.tags, was.title)
+    assert fork.forked_from == whole["s2"].forked_from
+    assert {c.id for c in sessions.log("s1", everything=True)} == {
+        c.id for start in (whole["s1"].head, *whole["s1"].left) for c in sessions.history(start)
+    }, "the head that a checkout left is found again"
+    assert fsck(sessions.store).findings == []
+
+
+def test_a_lost_meta_at_the_initial_commit(sessions):
+    sessions.checkout("s1", "init")
+    sessions.path("s1", "meta.json").write_bytes(b"x")
+    assert fsck(sessions.store, repair=True).ok
+    meta = sessions.meta("s1")
+    assert (meta.head, len(meta.left)) == (meta.root, 1)
 
 
 def test_leftovers_symlinks_and_foreign_objects(sessions, tmp_path):

@@ -13,14 +13,18 @@ from typing import Any, Literal
 import orjson
 
 from fastweights.errors import Conflict, FastweightsError, NotFound
-from fastweights.store import atomic, tensors, views
+from fastweights.store import atomic, refs, tensors
+from fastweights.store.commits import Commit
 from fastweights.store.index import INDEX, folder_ids
 from fastweights.store.locks import Locks, process_alive, read_holder
+from fastweights.store.meta import Meta
 from fastweights.store.models import CHECKPOINT, MANIFEST, Models
 from fastweights.store.objects import sha256
+from fastweights.store.rebuild import commits_by_session, rebuild_meta, was_whole
 from fastweights.store.root import MODELS, OBJECTS, TEXT_RUNS, Store
 from fastweights.store.runs import Runs, check_run
-from fastweights.store.sessions import FOLDERS, LOCK, META, Sessions
+from fastweights.store.sessions import LOCK, META, Sessions
+from fastweights.store.views import LAYOUTS, files_of
 
 Level = Literal["error", "warning", "note"]
 GRACE_SECONDS = 3600.0
@@ -30,7 +34,7 @@ GRACE_SECONDS = 3600.0
 @dataclass
 class Finding:
     """``error``: data is damaged or missing. ``warning``: something derived is wrong; ``--repair`` mends it. ``note``:
-    harmless leftovers of a crash or of ``reset --to``. ``path`` is relative to the root."""
+    harmless leftovers of a crash. ``path`` is relative to the root."""
 
     level: Level
     path: str
@@ -69,14 +73,15 @@ class _Checker:
         self.damaged: set[str] = set()  # objects
         self.used: set[str] = set()
         self.unknown_use = False  # a head could not be read: its objects look unused
+        self.by_session: dict[str, list[Commit]] | None = None
         self.locks = Locks()
 
     def run(self, gc: bool, grace_s: float) -> None:
         self._tree()
         self._objects()
-        for kind, folder in FOLDERS.items():
+        for kind, layout in LAYOUTS.items():
+            folder, sessions = layout.folder, Sessions(self.store, kind)
             self._index(folder)
-            sessions = Sessions(self.store, kind)
             for name in folder_ids(self.store, folder):
                 self._guarded(f"{folder}/{name}", lambda name=name, sessions=sessions: self._session(sessions, name))
         self._index(MODELS)
@@ -139,21 +144,25 @@ class _Checker:
     def _session(self, sessions: Sessions, name: str) -> None:
         self.report.checked["sessions"] += 1
         folder, lock = sessions.path(name), sessions.path(name, LOCK)
-        if not sessions.path(name, META).exists():
+        if not sessions.path(name, META).exists() and not was_whole(sessions, name, self._own(sessions, name)):
             self.report.checked["sessions"] -= 1
             if not self._busy(lock):
                 self._found("note", folder, "no meta.json: creating it was cut off", lambda: shutil.rmtree(folder))
             return
         self._stale_lock(lock)
+        lost = False
         try:
             meta = sessions.meta(name)
-        except FastweightsError:
-            self.unknown_use = True
-            raise
+        except FastweightsError as error:
+            if (restored := self._restore(sessions, name, error)) is None:
+                self.unknown_use = True
+                return
+            meta, lost = restored, not self.report.findings[-1].repaired
         whole = True
-        for start in dict.fromkeys([meta.head, *meta.tags.values()]):
-            whole &= self._chain(sessions, name, start, meta.root)
-        if not whole or self._busy(lock):
+        seen: set[str] = set()
+        for start in refs.tips(meta):
+            whole &= self._chain(sessions, name, start, meta.root, seen)
+        if not whole or lost or self._busy(lock):
             return
         head = sessions.read(meta.head)
         if meta.turns != head.turn or meta.state_bytes != sessions.objects.size(head.state):
@@ -163,30 +172,55 @@ class _Checker:
                 f"says {meta.turns} turns, its head says {head.turn}",
                 lambda: sessions.rebuild_views(name),
             )
-        wanted = views.state_views(sessions.state(head)) | views.jsonl_bytes([*sessions.history(head.id)][::-1])
+        path = [*sessions.history(head.id)][::-1]
+        wanted = sessions.layout.state_views(sessions.state(head)) | sessions.layout.jsonl_bytes(path)
         wrong = [file for file, data in wanted.items() if _bytes(sessions.path(name, file)) != data]
+        for file, sha in files_of(path).items():
+            if _sha_of(sessions.path(name, *file.split("/"))) != sha:
+                wrong.append(file)
         if wrong or meta.views is None:
             what = ", ".join(wrong) or "views"
             self._found(
                 "warning", folder, f"{what} disagree with the head {head.id[:12]}", lambda: sessions.rebuild_views(name)
             )
 
-    def _chain(self, sessions: Sessions, name: str, start: str, root: str) -> bool:
-        """Whether every commit from ``start`` to the root, and every state, is whole; marks them as used."""
+    def _restore(self, sessions: Sessions, name: str, error: FastweightsError) -> Meta | None:
+        """What meta.json must have said; with ``repair`` it is written. None if that cannot be told."""
+        path = sessions.path(name, META)
+        try:
+            meta, source = rebuild_meta(sessions, name, self._own(sessions, name))
+        except FastweightsError as why:
+            self._found("error", path.parent, f"{error}; not rebuilt: {why}")
+            return None
+        what = f"{error}; can be rebuilt: head {meta.head[:12]} is {source}"
+        self._found("warning", path.parent, what, lambda: sessions.restore(meta))
+        return sessions.meta(name) if self.report.findings[-1].repaired else meta
+
+    def _own(self, sessions: Sessions, name: str) -> list[Commit]:
+        """The commits that the session made; looked for among all objects, once, and only where a record is missing."""
+        if self.by_session is None:
+            self.by_session = commits_by_session(sessions)
+        return self.by_session.get(name, [])
+
+    def _chain(self, sessions: Sessions, name: str, start: str, root: str, seen: set[str]) -> bool:
+        """Whether every commit from ``start`` to the root, every state and file, is whole; marks them as used."""
         newest_whole: str | None = None
         bad: list[str] = []
+        resets: list[str] = []
         last = start
         try:
             for commit in sessions.history(start):
                 last = commit.id
-                state_ok = commit.state not in self.damaged and sessions.objects.has(commit.state)
-                if not state_ok:
-                    bad.append(
-                        f"state {commit.state[:12]} of turn {commit.turn} ({commit.id[:12]}) is missing or damaged"
-                    )
-                elif newest_whole is None:
+                if last in seen:
+                    last = root  # from here on it was looked at before
+                    break
+                seen.add(last)
+                lost = self._lost(sessions, commit)
+                bad += [f"{what} of turn {commit.turn} ({commit.id[:12]}) is missing or damaged" for what in lost]
+                if not lost and newest_whole is None:
                     newest_whole = commit.id
-                self.used |= {commit.id, commit.state}
+                if commit.to is not None:
+                    resets.append(commit.to)
             if last != root:
                 bad.append(f"the history ends at {last[:12]}, not at the initial commit {root[:12]}")
         except FastweightsError as error:
@@ -195,7 +229,13 @@ class _Checker:
         for problem in bad:
             hint = f"; newest whole commit: {newest_whole}" if newest_whole else ""
             self._found("error", f"{sessions.folder}/{name}", problem + hint)
-        return not bad
+        return all([not bad, *(self._chain(sessions, name, to, root, seen) for to in resets if to not in seen)])
+
+    def _lost(self, sessions: Sessions, commit: Commit) -> list[str]:
+        """What the commit refers to and cannot be read; marks all of it as used."""
+        needed = {commit.state: f"state {commit.state[:12]}"} | {sha: f"file {f}" for f, sha in commit.files.items()}
+        self.used |= {commit.id, *needed}
+        return [what for sha, what in needed.items() if sha in self.damaged or not sessions.objects.has(sha)]
 
     def _model(self, name: str) -> None:
         where, folder = f"{MODELS}/{name}", self.store.path(MODELS, name)
@@ -330,6 +370,11 @@ def _writer_alive(name: str) -> bool:
 def _held(lock: Path) -> bool:
     info = read_holder(lock) or {}
     return process_alive(info.get("pid"), info.get("create_time"))
+
+
+def _sha_of(path: Path) -> str | None:
+    data = _bytes(path)
+    return None if data is None else sha256(data)
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -27,7 +27,8 @@ def cached_records(
     """({id: record}, {id: one-line error}) of every sub-folder that has the file ``record``.
 
     An entry of the cache counts only while the record's inode, size and modification time are those it was read at, so
-    a stale, damaged or deleted cache costs time, never truth. The cache is rewritten when it differs.
+    a stale, damaged or deleted cache costs time, never truth. The cache is rewritten when it differs; of a record that
+    cannot be read any more it keeps what it last saw, for ``fsck --repair``.
     """
     path = store.path(folder, INDEX)
     try:
@@ -38,21 +39,26 @@ def cached_records(
         old = {}
     entries: dict[str, dict[str, Any]] = {}
     broken: dict[str, str] = {}
+    kept: dict[str, dict[str, Any]] = {}
     for name in folder_ids(store, folder):
+        hit = old.get(name)
+        if not (isinstance(hit, dict) and isinstance(hit.get("record"), dict)):
+            hit = None
         try:
             file = store.path(folder, name, record)
             at = os.stat(file, follow_symlinks=False)
             stamp = [at.st_ino, at.st_size, at.st_mtime_ns]
-            hit = old.get(name)
-            if isinstance(hit, dict) and hit.get("stamp") == stamp and isinstance(hit.get("record"), dict):
+            if hit is not None and hit.get("stamp") == stamp:
                 entries[name] = hit
             else:
                 entries[name] = {"stamp": stamp, "record": read(file)}
-        except FileNotFoundError:
-            continue  # being created, or left behind by a crash: not there yet
+        except FileNotFoundError:  # being created, or left behind by a crash, or lost
+            kept |= {} if hit is None else {name: hit}
         except FastweightsError as error:
             broken[name] = str(error)
-    if entries != old and (entries or path.exists()):
+            kept |= {} if hit is None else {name: hit}
+    cache = {**entries, **kept}
+    if cache != old and (cache or path.exists()):
         with suppress(OSError):  # a cache on a read-only or full disk is no reason to fail a listing
-            atomic.write_bytes(path, atomic.dump_json({"version": 1, "entries": entries}), durable=False)
+            atomic.write_bytes(path, atomic.dump_json({"version": 1, "entries": cache}), durable=False)
     return {name: entry["record"] for name, entry in entries.items()}, broken

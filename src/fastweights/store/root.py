@@ -13,6 +13,7 @@ ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.(json|jsonl|safetensors|csv|txt|lock|log|yaml)")
 
 MODELS, TEXT_SESSIONS, TEXT_RUNS, OBJECTS = "text_models", "text_sessions", "text_runs", "objects"
+SESSIONS = "sessions"  # of Nano
 
 
 def check_id(kind: str, value: object) -> str:

@@ -1,77 +1,39 @@
 """Sessions: chains of commits, a head, and git's verbs on them. Torch-free; a state is opaque bytes.
 
-A commit is a JSON object in ``objects/`` whose id is its SHA-256, and names its parent's id and its state's, so that
-the head vouches for the whole history. A session's folder holds ``meta.json`` with the head. The order of a write is
-objects, views, then ``meta.json``: the rename of that one file is the acknowledgement, and readers trust nothing else.
+A session's folder holds ``meta.json`` with the head; the commits are objects (:mod:`fastweights.store.commits`). The
+order of a write is objects, views, then ``meta.json``: the rename of that one file is the acknowledgement, and readers
+trust nothing else.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import orjson
+from typing import Any
 
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
-from fastweights.store import atomic, views
+from fastweights.store import atomic, refs
+from fastweights.store.commits import Commit, CommitKind, Commits, fresh_rule
 from fastweights.store.index import cached_records
 from fastweights.store.locks import Locks
-from fastweights.store.objects import SHA, Objects
-from fastweights.store.root import TEXT_SESSIONS, Store, check_id, new_id, now
+from fastweights.store.meta import META, Meta, read_meta
+from fastweights.store.objects import Objects
+from fastweights.store.root import Store, check_id, new_id, now
+from fastweights.store.views import LAYOUTS, files_of
 
-META = "meta.json"
 LOCK = "session.lock"
-FOLDERS = {"text": TEXT_SESSIONS}
-CommitKind = Literal["init", "turn", "reset"]
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One state of a session. ``state``: SHA-256 of the safetensors snapshot (``weights/``, ``rule/``, ``carry/``);
-    ``guard`` and ``record`` are the caller's JSON; ``turn`` counts the turns since the last reset."""
-
-    id: str
-    parent: str | None
-    kind: CommitKind
-    state: str
-    turn: int
-    guard: dict[str, Any]
-    record: dict[str, Any]
-    created_at: str
-
-
-@dataclass(frozen=True)
-class Meta:
-    """A session's ``meta.json``. ``root`` is the initial commit (forks inherit it); ``drift`` the head record's;
-    ``views`` the sizes in bytes of the JSON-lines views, None while they are being rewritten."""
-
-    id: str
-    kind: str
-    model: str
-    options: dict[str, Any]
-    head: str
-    root: str
-    turns: int
-    title: str
-    created_at: str
-    updated_at: str
-    state_bytes: int
-    drift: float | None = None
-    parent_session: str | None = None
-    forked_from: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    views: dict[str, int] | None = None
 
 
 class Sessions:
     """The sessions of one kind in a store."""
 
     def __init__(self, store: Store, kind: str = "text") -> None:
-        if kind not in FOLDERS:
-            raise FastweightsError(f"session kind {kind!r} is not known: use one of {', '.join(FOLDERS)}")
-        self.store, self.kind, self.folder = store, kind, FOLDERS[kind]
+        if kind not in LAYOUTS:
+            raise FastweightsError(f"session kind {kind!r} is not known: use one of {', '.join(LAYOUTS)}")
+        self.store, self.kind, self.layout = store, kind, LAYOUTS[kind]
+        self.folder = self.layout.folder
         self.objects = Objects(store)
+        self.commits = Commits(self.objects)
         self._locks = Locks()
 
     # ------------------------------------------------------------ reading (never blocks, never writes but the cache)
@@ -84,7 +46,7 @@ class Sessions:
         try:
             return read_meta(self.path(session_id, META))
         except NotFound:
-            raise NotFound(f"no session {session_id!r}: `fastweights session ls` lists them") from None
+            raise NotFound(f"no session {session_id!r}: `session ls` lists them") from None
 
     def list(self) -> list[Meta]:
         """Every whole session, last used first; a damaged one is left out (``fsck`` names it)."""
@@ -93,45 +55,29 @@ class Sessions:
 
     def read(self, commit_id: str) -> Commit:
         """A commit by its full id, verified."""
-        data = self.objects.get(commit_id)
-        try:
-            commit = Commit(id=commit_id, **orjson.loads(data))
-            if commit.kind in get_args(CommitKind) and SHA.fullmatch(commit.state) and isinstance(commit.record, dict):
-                return commit
-        except (TypeError, orjson.JSONDecodeError):
-            pass
-        raise Corrupt(f"object {commit_id} is not a commit: give the id of a commit (`fastweights session log`)")
+        return self.commits.read(commit_id)
 
     def head(self, session_id: str) -> Commit:
         return self.read(self.meta(session_id).head)
 
     def state(self, commit: Commit) -> bytes:
         """The snapshot's bytes, verified."""
-        return self.objects.get(commit.state)
+        return self.commits.state(commit)
 
     def history(self, commit_id: str) -> Iterator[Commit]:
         """That commit, its parent, and so on to the initial one."""
-        at: str | None = commit_id
-        while at is not None:
-            commit = self.read(at)
-            yield commit
-            at = commit.parent
+        return self.commits.history(commit_id)
 
-    def log(self, session_id: str) -> "list[Commit]":
-        """The head's history, newest first."""
-        return [*self.history(self.meta(session_id).head)]
+    def log(self, session_id: str, *, everything: bool = False) -> "list[Commit]":
+        """The head's history, newest first; ``everything``: also what only tags or earlier heads reach."""
+        meta = self.meta(session_id)
+        if not everything:
+            return [*self.history(meta.head)]
+        return sorted(self.commits.reachable(refs.tips(meta)), key=lambda c: c.created_at, reverse=True)
 
     def find(self, session_id: str, ref: str) -> Commit:
-        """The commit that ``ref`` (a tag, a full id, or at least 6 digits of one in the head's history) names."""
-        meta = self.meta(session_id)
-        ref = meta.tags.get(ref, ref)
-        if SHA.fullmatch(ref):
-            return self._own(meta, ref)
-        found = [c for c in self.history(meta.head) if len(ref) >= 6 and c.id.startswith(ref)]
-        if len(found) != 1:
-            why = "is ambiguous" if found else "is no commit"
-            raise NotFound(f"{ref[:80]!r} {why} of session {session_id!r}: `fastweights session log` lists them")
-        return found[0]
+        """The commit that ``ref`` names: see :func:`fastweights.store.refs.resolve`."""
+        return refs.resolve(self.commits, self.meta(session_id), ref)
 
     # ------------------------------------------------------------ writing
 
@@ -155,10 +101,14 @@ class Sessions:
         record: Mapping[str, Any] | None = None,
         title: str = "",
     ) -> Meta:
-        """A new session with its initial commit. ``session_id`` None makes one up; one that exists is a Conflict."""
+        """A new session with its initial commit. ``session_id`` None makes one up; one that exists is a Conflict.
+
+        The initial commit's record also holds ``session``: what ``meta.json`` can be rebuilt from.
+        """
         session_id = new_id("s") if session_id is None else check_id("session", session_id)
+        own = {"id": session_id, "kind": self.kind, "model": model, "options": dict(options)}
         with self._new(session_id):
-            head = self._put(None, "init", state, guard, record or {})
+            head = self.commits.put(session_id, None, "init", state, guard, {**(record or {}), "session": own})
             return self._publish(
                 head,
                 Meta(
@@ -179,12 +129,14 @@ class Sessions:
         guard: Mapping[str, Any],
         record: Mapping[str, Any],
         title: str | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> Commit:
         """Adds a commit and moves the head to it: when this returns, the turn survives a crash.
 
         ``parent`` is the head that the state was computed from; if the head moved since, a Conflict. Takes the lock
         unless this thread holds it. ``title`` names the session if it has no name yet. A ``drift`` in the record shows
-        in listings.
+        in listings. ``files`` ({path in the session's folder: content}) are stored as objects that the commit refers
+        to, and shown beside ``meta.json`` like the views.
         """
         with self.lock(session_id):
             meta = self.meta(session_id)
@@ -192,43 +144,99 @@ class Sessions:
                 raise Conflict(
                     f"head of session {session_id!r} is {meta.head[:12]}, not {parent[:12]}: read it again and retry"
                 )
-            head = self._put(self.read(parent), kind, state, guard, record)
+            if files:
+                for file in files:
+                    self.path(session_id, *file.split("/"))
+                record = {**record, "files": {file: self.objects.put(data) for file, data in files.items()}}
+            head = self.commits.put(session_id, self.read(parent), kind, state, guard, record)
             self._publish(head, replace(meta, title=meta.title or title or ""), state)
             return head
 
-    def fork(self, session_id: str, new_session: str | None = None, at: str | None = None) -> Meta:
-        """A new session at the head (or at commit ``at``) of another; states are shared, nothing is copied twice."""
+    def fork(
+        self, session_id: str, new_session: str | None = None, at: str | None = None, *, keep_momentum: bool = True
+    ) -> Meta:
+        """A new session at the head (or at commit ``at``) of another; states are shared, nothing is copied twice.
+
+        Without ``keep_momentum`` it begins with a commit of its own, whose rule state is the initial one.
+        """
         source = self.meta(session_id)
         new_session = new_id("s") if new_session is None else check_id("session", new_session)
         head = self.find(session_id, at) if at is not None else self.read(source.head)
-        time = now()
+        meta = replace(
+            source, id=new_session, parent_session=session_id, forked_from=head.id, created_at=now(), tags={}, left=[],
+            views=None,
+        )  # fmt: skip
         with self._new(new_session):
-            meta = replace(
-                source,
-                id=new_session,
-                parent_session=session_id,
-                forked_from=head.id,
-                created_at=time,
-                tags={},
-                views=None,
-            )
-            return self._publish(head, meta, self.state(head))
+            state = self.state(head)
+            if not keep_momentum:
+                fresh = fresh_rule(state, self.state(self.read(source.root)))
+                if fresh != state:
+                    record = {"drift": head.record.get("drift"), "keep_momentum": False}
+                    head, state = self.commits.put(new_session, head, "fork", fresh, head.guard, record), fresh
+            return self._publish(head, meta, state)
 
-    def move_head(self, session_id: str, commit_id: str) -> Meta:
-        """Points the session at another commit of its tree (checkout, reset --to); nothing is deleted."""
-        with self.lock(session_id):
+    def checkout(self, session_id: str, ref: str) -> Meta:
+        """Points the session at another commit of its tree; the head it leaves stays in ``log --all``."""
+        with self.lock(session_id, "checking out"):
             meta = self.meta(session_id)
-            head = self.find(session_id, commit_id)
+            head = self.find(session_id, ref)
             if head.id == meta.head:
                 return meta
-            state, meta = self.state(head), replace(meta, views=None)
-            atomic.write_json(self.path(session_id, META), asdict(meta))  # from here to _publish the views lie
+            state, meta = self.state(head), replace(meta, left=self._left(meta, head), views=None)
+            self._save(meta)  # from here to _publish the views lie
             return self._publish(head, meta, state)
+
+    def reset(self, session_id: str, to: str | None = None) -> Commit:
+        """A new commit whose state is that of commit ``to`` (None: the initial one); the history stays."""
+        with self.lock(session_id, "resetting"):
+            meta = self.meta(session_id)
+            target = self.read(meta.root) if to is None else self.find(session_id, to)
+            return self.commit(
+                session_id,
+                parent=meta.head,
+                kind="reset",
+                state=self.state(target),
+                guard=target.guard,
+                record={"to": target.id, "drift": target.record.get("drift")},
+            )
+
+    def tag(self, session_id: str, name: str, at: str | None = None) -> Commit:
+        """Names a commit (default: the head); a name that is in use is a Conflict."""
+        refs.check_tag(name)
+        with self.lock(session_id, "tagging"):
+            meta = self.meta(session_id)
+            commit = self.find(session_id, "head" if at is None else at)
+            if meta.tags.get(name, commit.id) != commit.id:
+                raise Conflict(
+                    f"tag {name!r} of session {session_id!r} names {meta.tags[name][:12]} already: delete it first"
+                )
+            self._save(replace(meta, tags={**meta.tags, name: commit.id}))
+            return commit
+
+    def untag(self, session_id: str, name: str) -> str:
+        """Deletes a tag; returns the commit it named, which stays."""
+        with self.lock(session_id, "tagging"):
+            meta = self.meta(session_id)
+            if name not in meta.tags:
+                known = ", ".join(sorted(meta.tags)[:12]) or "it has none"
+                raise NotFound(f"no tag {name[:80]!r} in session {session_id!r}: {known}")
+            commit_id = meta.tags[name]  # still reachable afterwards, as a head that was left
+            tags = {key: value for key, value in meta.tags.items() if key != name}
+            rest = replace(meta, tags=tags)
+            known = {c.id for c in self.commits.reachable(refs.tips(rest))}
+            self._save(rest if commit_id in known else replace(rest, left=[*rest.left, commit_id]))
+            return commit_id
 
     def rebuild_views(self, session_id: str) -> None:
         """Writes the views of the head anew (``fsck --repair``)."""
         with self.lock(session_id, "rebuilding views"):
             meta = self.meta(session_id)
+            head = self.read(meta.head)
+            self._publish(head, replace(meta, views=None), self.state(head), touch=False)
+
+    def restore(self, meta: Meta) -> None:
+        """Writes a ``meta.json`` that was lost, with its views (``fsck --repair``)."""
+        with self._locks.hold(self.path(meta.id, LOCK), f"session {meta.id!r}", "restoring it"):
             head = self.read(meta.head)
             self._publish(head, replace(meta, views=None), self.state(head), touch=False)
 
@@ -244,40 +252,20 @@ class Sessions:
                 )
             yield
 
-    def _own(self, meta: Meta, commit_id: str) -> Commit:
-        """The commit, if the session's initial commit is among its ancestors."""
-        try:
-            chain = [*self.history(commit_id)]
-        except (NotFound, Corrupt):
-            chain = []
-        if not chain or chain[-1].id != meta.root:
-            raise NotFound(
-                f"{commit_id[:12]!r} is no commit of session {meta.id!r}: `fastweights session log` lists them"
-            )
-        return chain[0]
+    def _left(self, meta: Meta, head: Commit) -> "list[str]":
+        """The heads to remember once ``head`` is the head: none that lies behind it or behind the one it replaces."""
+        behind = {c.id for c in self.commits.reachable([head.id])}
+        if meta.head in behind:
+            return [c for c in meta.left if c not in behind]
+        old = {c.id for c in self.commits.reachable([meta.head])}
+        return [*(c for c in meta.left if c not in behind and c not in old), meta.head]
 
-    def _put(
-        self, parent: Commit | None, kind: CommitKind, state: bytes, guard: Mapping[str, Any], record: Mapping[str, Any]
-    ) -> Commit:
-        if kind not in get_args(CommitKind) or (kind == "init") != (parent is None):
-            raise FastweightsError(
-                f"commit kind {kind!r} does not fit: 'init' comes first and once, then 'turn' or 'reset'"
-            )
-        value = {
-            "parent": parent.id if parent else None,
-            "kind": kind,
-            "state": self.objects.put(state),
-            "turn": 0 if parent is None or kind == "reset" else parent.turn + 1,
-            "guard": dict(guard),
-            "record": dict(record),
-            "created_at": now(),
-        }
-        data = atomic.dump_json(value)
-        return Commit(id=self.objects.put(data), **orjson.loads(data))
+    def _save(self, meta: Meta) -> None:
+        atomic.write_json(self.path(meta.id, META), asdict(meta))
 
     def _publish(self, head: Commit, meta: Meta, state: bytes, *, touch: bool = True) -> Meta:
         """Views of ``head`` (derived, so no fsync is spent on them), then the pointer to it."""
-        for file, data in views.state_views(state).items():
+        for file, data in self.layout.state_views(state).items():
             atomic.write_bytes(self.path(meta.id, file), data, durable=False)
         sizes = self._append_views(head, meta) or self._rewrite_views(head, meta.id)
         drift = head.record.get("drift")
@@ -286,36 +274,32 @@ class Sessions:
             drift=float(drift) if isinstance(drift, (int, float)) else None,
             updated_at=now() if touch else meta.updated_at,
         )  # fmt: skip
-        atomic.write_json(self.path(meta.id, META), asdict(meta))
+        self._save(meta)
         return meta
 
     def _append_views(self, head: Commit, meta: Meta) -> dict[str, int] | None:
         """The usual case, O(1): the views show ``head.parent``. None where they do not, or were damaged."""
         if meta.views is None or meta.head != head.parent:
             return None
-        rows = {views.EVENTS: views.event_rows(head), views.TRACE: views.trace_rows(head)}
+        rows = {file: rows(head) for file, rows in self.layout.rows.items()}
         try:
-            return {
+            sizes = {
                 file: atomic.append_jsonl(self.path(meta.id, file), rows[file], at=meta.views[file], durable=False)
                 for file in rows
             }
         except (Corrupt, KeyError):
             return None
+        self._write_files(meta.id, head.files)
+        return sizes
 
     def _rewrite_views(self, head: Commit, session_id: str) -> dict[str, int]:
-        whole = views.jsonl_bytes([*self.history(head.id)][::-1])
+        path = [*self.history(head.id)][::-1]
+        whole = self.layout.jsonl_bytes(path)
         for file, data in whole.items():
             atomic.write_bytes(self.path(session_id, file), data, durable=False)
+        self._write_files(session_id, files_of(path))
         return {file: len(data) for file, data in whole.items()}
 
-
-def read_meta(path: Path) -> Meta:
-    """A session's ``meta.json``, checked; :class:`Corrupt` names the file."""
-    value = atomic.read_json(path)
-    try:
-        meta = Meta(**value)
-    except TypeError as error:
-        raise Corrupt(f"{str(path)!r} is not a session record ({error}): restore it from a backup") from None
-    if meta.id != path.parent.name or not all(isinstance(x, str) and SHA.fullmatch(x) for x in (meta.head, meta.root)):
-        raise Corrupt(f"{str(path)!r} does not belong to session {path.parent.name!r}: restore it from a backup")
-    return meta
+    def _write_files(self, session_id: str, files: Mapping[str, str]) -> None:
+        for file, sha in files.items():
+            atomic.write_bytes(self.path(session_id, *file.split("/")), self.objects.get(sha), durable=False)
