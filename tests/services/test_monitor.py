@@ -39,6 +39,7 @@ OFF = Policy(
     gate=_NO_GATE,
 )
 NO_GATE = Policy(gate=_NO_GATE)
+STRICT = OFF.model_copy(update={"audit": AuditPolicy(max_delta=1e-4)})
 
 
 @pytest.fixture
@@ -154,6 +155,15 @@ def test_updates_off_measures_and_writes_nothing(service: MonitorService) -> Non
     assert all(e.update_norm == 0 and e.update_skipped and e.step == 0 for e in off)
     assert all(e.attempted_update_norm for e in off)
     assert off[0].loss == on[0].loss
+    assert off[0].canaries == on[0].canaries  # of the attempted write: what it would have done
+    assert all(e.canary_delta for e in off)
+    assert all(e.drift == 0 for e in off)
+    assert len({e.canary_loss_before for e in off}) == 1
+    judged, _ = monitor(service, BENIGN, chunk_tokens=32, updates=False, policy=STRICT)
+    assert [e.decision for e in judged] == [
+        "rolled_back" if (e.canary_delta or 0) > 1e-4 else "committed" for e in judged
+    ]
+    assert [e.loss for e in judged] == [e.loss for e in off]  # whatever the guard says
     assert on[-1].loss != off[-1].loss
     assert summary.committed == len(off)
 
@@ -198,10 +208,43 @@ def test_an_attack_is_refused_and_still_measured(service: MonitorService) -> Non
         assert event.attempted_update_norm
 
 
-@pytest.mark.parametrize("text", ["", "   \n\t "])
-def test_an_input_without_a_token_is_a_clear_error(service: MonitorService, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "   \n\t ", "\u3000\u00a0 \n" * 30_000])
+def test_an_input_without_a_token_is_a_clear_error_and_no_run(store: Store, service: MonitorService, text: str) -> None:
     with pytest.raises(FastweightsError, match=r"text (is empty|has no token)"):
         service.run_request(MonitorRequest(text=text))
+    assert service.list() == []
+
+
+def test_blank_space_before_a_word_and_alone_where_it_has_tokens(store: Store, service: MonitorService) -> None:
+    run = service.run(MonitorOptions(), [b" ", b"\n\t", b"\xe2", b"\x82\xac"], "live")
+    assert run.summary is not None
+    assert (run.summary.tokens, run.input_bytes) == (1, 6)
+    assert service.run(MonitorOptions(), [b"  ", b"\xe2"], "live").status == "done"  # half a character is one
+    save_random_model(store, "tiny")
+    run = service.run(MonitorOptions(model="tiny"), [b"  ", b"\n"], "live")
+    assert run.summary is not None
+    assert run.summary.tokens == 3
+
+
+def test_a_stream_of_bpe_tokens_equals_the_whole() -> None:
+    """However the bytes arrive, and wherever a chunk ends: the ids are those of the whole text."""
+    from fastweights.data.text_chunks import token_chunks
+    from fastweights.data.tokenizer import load_tokenizer
+    from fastweights.store.models import Models
+
+    tokenizer = load_tokenizer(Models(Store("nowhere")).path("starter") / "tokenizer.json")
+    assert tokenizer.kind != "byte"
+    code = "def f(x):\n\n\n    return {'a':  1}\r\n\r\n\t# naïve — 漢字かな 😀\u200d\u3000x\u00a0\n \n  \n"
+    text = BENIGN[:700] + (code + "| a | b |\n|---|\n") * 3 + "no-break" * 40 + "   \n\n" + PROSE + "\n"
+    data, draw = text.encode(), random.Random(1)
+    whole = tokenizer.encode(text)
+    for pieces in (1, 2, 40, len(data) - 1):
+        cuts = sorted(draw.sample(range(1, len(data)), pieces))
+        blocks = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        chunks = list(token_chunks(decoded(blocks), tokenizer, 32))
+        assert [i for chunk in chunks for i in chunk.ids] == whole
+        assert "".join(chunk.text for chunk in chunks) == text
+        assert {len(chunk.ids) for chunk in chunks[:-1]} == {32}
 
 
 @pytest.mark.parametrize("demo", ["demo", "high_entropy"])

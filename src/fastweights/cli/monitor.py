@@ -122,7 +122,7 @@ def monitor(
     spfw
         Project each write so that no canary's loss rises to first order (default: as the policy says, which is on).
     updates
-        --no-updates: measure everything, write nothing.
+        --no-updates: measure and judge everything, write nothing; canary figures are those of the attempted writes.
     influence
         Name each chunk's most influential tokens (costs one more pass).
     write_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from fastweights.data.demos import DEMOS
 from fastweights.data.tokenizer import text_bytes
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.services.generate import ModelPool
+from fastweights.services.monitor_parts import TOY
 from fastweights.services.records import (
     MonitorEvent,
     MonitorOptions,
@@ -23,6 +25,7 @@ from fastweights.store.root import Store
 from fastweights.store.runs import Follower, Runs, RunWriter
 
 _BLOCK = 1 << 16
+_HELD = 1 << 20
 MAX_EVENTS = 10_000  # of one answer
 
 OnEvent = Callable[[MonitorEvent], None]
@@ -98,7 +101,7 @@ class MonitorService:
         from fastweights.services.monitor_parts import build_monitor
 
         monitor = Monitor(build_monitor(self.pool, options, canary_text), options)
-        blocks = _with_content(iter(blocks), source)
+        blocks = _with_content(blocks, source, blank=options.model != TOY)
         writer = self.runs.create(source, options.model_dump(mode="json"), own_canaries=len(canary_text or ()))
         status = "failed"
         error: str | None = "interrupted"
@@ -121,12 +124,22 @@ class MonitorService:
         return self.get(writer.run_id)
 
 
-def _with_content(blocks: Iterator[bytes], source: str) -> Iterator[bytes]:
-    """The same stream; an empty one is an error, before anything is stored."""
+def _with_content(blocks: Iterable[bytes], source: str, *, blank: bool) -> Iterator[bytes]:
+    """The same stream; one without a token is an error, before anything is stored.
+
+    ``blank``: blank space alone has tokens, too. Up to a megabyte of it is held back until a token comes.
+    """
+    blocks, held, size = iter(blocks), [], 0
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for block in blocks:
-        if block:
-            return chain([block], blocks)
-    raise FastweightsError(f"{source} is empty: give a text with at least one word")
+        held.append(block)
+        size += len(block)
+        if block and (blank or size > _HELD or decoder.decode(block).strip()):
+            return chain(held, blocks)
+    if decoder.decode(b"", final=True):  # half a character
+        return iter(held)
+    what = "has no token in it" if size else "is empty"
+    raise FastweightsError(f"{source} {what}: give a text with at least one word")
 
 
 def _recorded(blocks: Iterable[bytes], writer: RunWriter) -> Iterator[bytes]:

@@ -55,7 +55,7 @@ class Monitor:
                 yield chunk
 
         started = time.process_time()
-        for outcome in read(parts.guard, parts.learner, session, chunks()):
+        for outcome in read(parts.guard, parts.learner, session, chunks(), write=self.options.updates):
             event = self._event(current[0], session, outcome)
             session = outcome.session
             self._cpu += time.process_time() - started
@@ -98,7 +98,6 @@ class Monitor:
             "token_start": start,
             "token_end": self.tokens,
             "reasons": [*event.reasons, *flags],
-            "update_norm": event.update_norm if self.options.updates else 0.0,
             "flagged": bool(flags),
             "grad_z": grad_z,
             "update_z": update_z,

@@ -13,8 +13,8 @@ from fastweights.services.generate import ModelPool
 from fastweights.services.records import MonitorOptions
 
 if TYPE_CHECKING:
-    from fastweights.core.learner import GradientLearner, Proposal
-    from fastweights.core.state import Chunk, FastState, Weights
+    from fastweights.core.learner import GradientLearner
+    from fastweights.core.state import Chunk
     from fastweights.data.text_chunks import TextChunk
     from fastweights.guard.guard import Guard
     from fastweights.models.adapted_lm import AdaptedLM
@@ -86,18 +86,13 @@ def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequenc
         words = pool.open(options.model).loaded.tokenizer.kind != "byte"
     learner = GradientLearner(model, rule, options.inner_steps)
     policy = options.policy
-    if not options.updates:  # SPFW makes its own candidate; the figure is wanted, the write is not
-        spfw = policy.spfw.model_copy(update={"mode": "observe" if policy.spfw.mode == "enforce" else policy.spfw.mode})
-        policy = policy.model_copy(update={"spfw": spfw})
     guard = Guard(
         policy,
         _canaries(learner, model, texts, encode, limit, options.objective),
         gate_checks(complete_gate(policy.gate, words=words)),
         score_after=False,
     )
-    return MonitorParts(
-        model, learner if options.updates else Unwritten(learner), guard, cut, decode, options.objective, options.seed
-    )
+    return MonitorParts(model, learner, guard, cut, decode, options.objective, options.seed)
 
 
 def _toy(options: MonitorOptions) -> tuple[Any, ...]:
@@ -166,26 +161,3 @@ def _positions(chunk: Chunk) -> Any:
     import torch
 
     return torch.arange(chunk.targets_BT.shape[1])
-
-
-@dataclass(frozen=True)
-class Unwritten:
-    """A learner whose accepted state is that of a refusal: everything is measured, nothing is ever written."""
-
-    learner: GradientLearner
-
-    def init(self, batch: int = 1) -> FastState:
-        return self.learner.init(batch)
-
-    def prepare(self, chunk: Chunk, carry: Any) -> Chunk:
-        return self.learner.prepare(chunk, carry)
-
-    def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
-        proposal = self.learner.propose(state, chunk, create_graph=create_graph)
-        return proposal._replace(after=proposal.refused)
-
-    def score(self, state: FastState, chunk: Chunk) -> Any:
-        return self.learner.score(state, chunk)
-
-    def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Any, Weights]:
-        return self.learner.score_and_grad(state, chunk)
