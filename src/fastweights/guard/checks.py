@@ -1,6 +1,7 @@
 """The checks that every learner shares: finite numbers, canary audit, cumulative sum, drift budget."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastweights.core.numerics import robust_z
@@ -90,16 +91,24 @@ class DriftBudget:
         return Verdict(ok, () if ok else (reason,), {"drift": drift})
 
 
-def cusum_after(cusum: float, delta: float | None, slack: float) -> float:
-    """``max(0, cusum + delta - slack)``; unchanged where there is no finite delta."""
-    return cusum if delta is None or not math.isfinite(delta) else max(0.0, cusum + delta - slack)
+def cusums_after(
+    sums: Mapping[str, float], before: Mapping[str, float], after: Mapping[str, float], slack: float
+) -> dict[str, float]:
+    """Of each canary ``max(0, sum + rise - slack)``; unchanged where the rise is not finite."""
+    found = {}
+    for name, loss in before.items():
+        rise, now = after.get(name, loss) - loss, sums.get(name, 0.0)
+        found[name] = max(0.0, now + rise - slack) if math.isfinite(rise) else now
+    return found
 
 
 @dataclass(frozen=True)
 class Cusum:
-    """Refuses a candidate that would lift the one-sided cumulative sum of the canary rises above its limit.
+    """Refuses a candidate that would lift a canary's one-sided cumulative sum of rises above the limit.
 
-    A write that does not add to the sum always passes, so a session can go on learning what does no harm.
+    With a small slack that is how far the canary stands above the lowest that it has been: what drift against the
+    origin does not see once a session has learned. A write that does not add to a sum that is too high passes, so a
+    session can go on learning what does no harm.
     """
 
     policy: CusumPolicy
@@ -112,7 +121,8 @@ class Cusum:
 
     def __call__(self, evidence: Evidence) -> Verdict:
         now, limit = evidence.guard.cusum, self.policy.limit
-        value = cusum_after(now, largest_rise(evidence.after, evidence.before), self.policy.slack)
-        ok = value <= limit or value <= now
-        reason = f"canary rises add up to {value:.4f} nats beyond the slack (limit {limit:g})"
+        sums = cusums_after(now, evidence.before, evidence.after, self.policy.slack)
+        ok = all(value <= limit or value <= now.get(name, 0.0) for name, value in sums.items())
+        value = max(sums.values(), default=0.0)
+        reason = f"rises of one canary add up to {value:.4f} nats beyond the slack (limit {limit:g})"
         return Verdict(ok, () if ok else (reason,), {"cusum": value})

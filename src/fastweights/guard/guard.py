@@ -15,7 +15,7 @@ from fastweights.core.learner import Learner, Proposal
 from fastweights.core.numerics import finite_or_none
 from fastweights.core.state import Chunk, FastState, Weights, dot_B, is_finite, norm_B, subtract
 from fastweights.guard.canaries import Canaries, Measured, largest_rise
-from fastweights.guard.checks import CanaryAudit, Cusum, DriftBudget, Finite, cusum_after
+from fastweights.guard.checks import CanaryAudit, Cusum, DriftBudget, Finite, cusums_after
 from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
 from fastweights.guard.evidence import Check, Evidence, Stage, Verdict
 from fastweights.guard.policy import Policy
@@ -94,7 +94,7 @@ class Guard:
         self._judge("proposal", evidence, verdicts)
         blocked = _refusals(verdicts)
 
-        proposal, projected_fraction = self._project(proposal, evidence)
+        proposal, projected_fraction = self._project(learner, proposal, evidence)
         after = self._losses(learner, proposal.after.weights)
         evidence = replace(evidence, proposal=proposal, after=after)
         self._judge("candidate", evidence, verdicts)
@@ -140,13 +140,17 @@ class Guard:
             return session.guard.current
         return self._losses(learner, session.fast.weights)
 
-    def _project(self, proposal: Proposal, evidence: Evidence) -> tuple[Proposal, float | None]:
+    def _project(self, learner: Learner, proposal: Proposal, evidence: Evidence) -> tuple[Proposal, float | None]:
         """SPFW: the projected proposal (where enforced) and the share of the update's norm that it takes away."""
         grads = evidence.canary_grads
         length = evidence.attempted_norm or 0.0
         if grads is None or not math.isfinite(length):
             return proposal, None
         projected = self.projector(proposal, grads)
+        if self.projector.mode == "enforce":
+            projected = self.projector.shorten(
+                projected, lambda weights: largest_rise(self._losses(learner, weights), evidence.before)
+            )
         if projected is proposal:
             return proposal, 0.0
         fraction = float(norm_B(subtract(proposal.delta, projected.delta))) / length
@@ -183,7 +187,7 @@ class Guard:
             return advanced
         delta = largest_rise(after, before)
         deltas = guard.deltas if delta is None else (*guard.deltas, delta)[-self.policy.audit.window :]
-        cusum = cusum_after(guard.cusum, delta, self.policy.cusum.slack)
+        cusum = cusums_after(guard.cusum, before, after, self.policy.cusum.slack)
         return replace(advanced, current=after, deltas=deltas, cusum=cusum)
 
     # ------------------------------------------------------------------ the record
@@ -228,7 +232,7 @@ class Guard:
             canary_delta_z=finite_or_none(audit.numbers["z"]),
             **_alignment(evidence),
             drift=finite_or_none(largest_rise(guard.current, guard.origin)),
-            cusum=guard.cusum,
+            cusum=max(guard.cusum.values(), default=0.0),
             checks=[
                 CheckResult(
                     check=check.name,

@@ -29,7 +29,7 @@ class DriftPolicy(_Config):
 
 
 class CusumPolicy(_Config):
-    """A sequential test (Page, 1954) on the canary rises: many small harmful writes, each below the audit's bar."""
+    """A sequential test (Page, 1954) on each canary's rises: many small harmful writes, each below the audit's bar."""
 
     mode: Mode = "enforce"
     slack: float = Field(default=0.005, ge=0, description="rise a chunk that is let pass without counting (nats)")
@@ -37,9 +37,14 @@ class CusumPolicy(_Config):
 
 
 class SpfwPolicy(_Config):
-    """Projection of the proposed delta onto the half-spaces in which no canary's loss rises to first order."""
+    """Projection of the proposed delta onto the half-spaces in which no canary's loss rises to first order.
+
+    What the first order does not see grows with the square of the step: a projected write on which a canary still
+    rises by more than ``max_rise`` is shortened until none does.
+    """
 
     mode: Mode = "enforce"
+    max_rise: float = Field(default=0.01, gt=0, description="a projected write is shortened to this rise (nats)")
 
 
 class Policy(_Config):

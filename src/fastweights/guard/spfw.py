@@ -5,7 +5,9 @@ gradient g_i: to first order no canary's loss rises, whatever rule made d. Proje
 Newton-Schulz does not give that. Closed-form learners without a gradient are covered too.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +23,7 @@ from fastweights.guard.policy import SpfwPolicy
 Array = NDArray[np.floating]
 
 _RIDGE = 1e-12  # of the unit gradients' Gram matrix: equal gradients
+_ROUNDS = 4  # of shortening
 _RISE, _GAP = 1e-6, 1e-7  # of the delta's length, and of its square: what rounding may leave of the Gram's answer
 
 
@@ -120,12 +123,28 @@ class SPFW:
 
     def __init__(self, policy: SpfwPolicy) -> None:
         self.mode: Mode = policy.mode
+        self.max_rise = policy.max_rise
 
     def __call__(self, proposal: Proposal, canary_grads: Mapping[str, Tensor], /) -> Proposal:
         delta = project(proposal.delta, canary_grads)
-        if delta is proposal.delta:
-            return proposal
-        after = proposal.after.__class__(
-            add(proposal.before.weights, delta), proposal.after.rule, proposal.after.carry, proposal.after.step
-        )
-        return proposal._replace(delta=delta, after=after)
+        return proposal if delta is proposal.delta else _with_delta(proposal, delta)
+
+    def shorten(self, proposal: Proposal, rise_of: Callable[[Weights], float | None]) -> Proposal:
+        """The proposal scaled down until no canary rises by more than ``max_rise``; itself where none does.
+
+        ``rise_of``: the largest canary rise under given weights. Without a first-order rise, the rest is of second
+        order, so the square root of its excess is how far the step is too long. What is still too long after a few
+        rounds goes on as it is: the candidate checks judge it.
+        """
+        for _ in range(_ROUNDS):
+            rise = rise_of(proposal.after.weights)
+            if rise is None or not rise > self.max_rise:  # also NaN, which the finite check refuses
+                break
+            scale = max(0.9 * math.sqrt(self.max_rise / rise), 0.1)
+            proposal = _with_delta(proposal, {name: scale * d for name, d in proposal.delta.items()})
+        return proposal
+
+
+def _with_delta(proposal: Proposal, delta: Delta) -> Proposal:
+    after = replace(proposal.after, weights=add(proposal.before.weights, delta))
+    return proposal._replace(delta=delta, after=after)

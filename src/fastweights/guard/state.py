@@ -13,14 +13,14 @@ class GuardState:
 
     ``origin`` and ``current`` are canary losses in nats per token: at the root session's initial state (forks inherit
     it) and under the weights now. ``deltas`` are the largest canary rises of the latest committed writes, oldest first;
-    ``cusum`` is their one-sided cumulative sum (nats). ``tail`` is the end of the text read so far, so that a check
-    sees what straddles two chunks.
+    ``cusum`` is each canary's one-sided cumulative sum of rises (nats). ``tail`` is the end of the text read so far, so
+    that a check sees what straddles two chunks.
     """
 
     origin: Mapping[str, float] = field(default_factory=dict)
     current: Mapping[str, float] = field(default_factory=dict)
     deltas: tuple[float, ...] = ()
-    cusum: float = 0.0
+    cusum: Mapping[str, float] = field(default_factory=dict)
     tail: str = ""
     chunks: int = 0
     tokens: int = 0
@@ -30,11 +30,13 @@ class GuardState:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "GuardState":
+        current: dict[str, float] = dict(data["current"])
+        cusum: Any = data.get("cusum", {})  # in old sessions one sum for all
         return GuardState(
             origin=dict(data["origin"]),
-            current=dict(data["current"]),
+            current=current,
             deltas=tuple(data["deltas"]),
-            cusum=data.get("cusum", 0.0),
+            cusum=dict(cusum) if isinstance(cusum, Mapping) else dict.fromkeys(current, float(cusum)),
             tail=data.get("tail", ""),
             chunks=data["chunks"],
             tokens=data["tokens"],
