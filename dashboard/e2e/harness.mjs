@@ -10,13 +10,17 @@ import { chromium } from "playwright-core";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const axeSource = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
+/** The interpreter that has the package: `FASTWEIGHTS_PYTHON`, else the checkout's. */
+export function python() {
+  const venv = here("../../.venv/bin/python");
+  return process.env.FASTWEIGHTS_PYTHON ?? (existsSync(venv) ? venv : "python3");
+}
+
 /** `FASTWEIGHTS_URL` names a running server; without it one is started on a temporary store and a free port. */
 export async function startServer() {
   if (process.env.FASTWEIGHTS_URL) return { url: process.env.FASTWEIGHTS_URL.replace(/\/$/, ""), stop: async () => undefined };
-  const venv = here("../../.venv/bin/python");
-  const python = process.env.FASTWEIGHTS_PYTHON ?? (existsSync(venv) ? venv : "python3");
   const root = mkdtempSync(join(tmpdir(), "fastweights-e2e-"));
-  const child = spawn(python, ["-m", "fastweights", "up", "--port", "0", "--root", join(root, "store")], {
+  const child = spawn(python(), ["-m", "fastweights", "up", "--port", "0", "--root", join(root, "store")], {
     cwd: root,
     env: { ...process.env, OMP_NUM_THREADS: "1", FASTWEIGHTS_THREADS: "1", TEXT_LM_DEVICE: "cpu" },
     stdio: ["ignore", "pipe", "pipe"],

@@ -14,6 +14,10 @@ export async function keyboard(page) {
   await page.waitForURL(/\/sentry/);
   await page.getByRole("heading", { name: "Monitor a text" }).waitFor();
   await page.keyboard.press("g");
+  await page.keyboard.press("r");
+  await page.waitForURL(/\/redteam/);
+  await page.getByRole("heading", { name: "Attack a model" }).waitFor();
+  await page.keyboard.press("g");
   await page.keyboard.press("c");
   await page.waitForURL(/\/chat/);
   await page.keyboard.press("?");
@@ -57,12 +61,21 @@ export async function themes(page) {
   await page.locator('[data-chart="Loss"]').waitFor();
   await shot(page, "sentry-dark");
   await axe(page, "sentry, dark");
+  await openReport(page);
+  await shot(page, "redteam-dark");
+  await axe(page, "red team, dark");
+}
+
+async function openReport(page) {
+  await page.goto("/redteam");
+  await page.locator("tr[data-run]", { hasText: "done" }).first().getByRole("link").click();
+  await page.locator("[data-report]").waitFor();
 }
 
 /** 380 px: nothing wider than the screen, on any page. */
 export async function narrow(browser, url) {
   const page = await openPage(browser, { url, width: 380, height: 760, scheme: "dark" });
-  for (const path of ["/train", "/chat", "/sentry"]) {
+  for (const path of ["/train", "/chat", "/redteam", "/sentry"]) {
     await page.goto(path);
     await page.locator("form").first().waitFor();
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -75,6 +88,10 @@ export async function narrow(browser, url) {
   same(over, 0, "pixels that a monitor run is too wide at 380");
   await shot(page, "narrow-run");
   await axe(page, "sentry at 380 px");
+  await openReport(page);
+  same(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0, "pixels that a report is too wide at 380");
+  await shot(page, "narrow-report");
+  await axe(page, "red team at 380 px");
   await page.goto("/chat");
   await page.getByRole("button", { name: "Show the sessions" }).click();
   await page.getByRole("dialog", { name: "Sessions" }).locator("li a").first().click();

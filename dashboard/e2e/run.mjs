@@ -2,6 +2,7 @@
 import * as chat from "./chat.mjs";
 import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
 import { keyboard, narrow, themes } from "./page.mjs";
+import * as redteam from "./redteam.mjs";
 import * as sentry from "./sentry.mjs";
 import * as train from "./train.mjs";
 
@@ -29,6 +30,9 @@ try {
     sentry.sentryReload,
     sentry.sentryCompare,
     sentry.sentryFile,
+    redteam.redteamEmpty,
+    redteam.redteamStartAndCancel,
+    redteam.redteamReport,
     keyboard,
     themes,
   ];

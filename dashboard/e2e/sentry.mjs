@@ -39,6 +39,10 @@ export async function sentryReload(page) {
 
 export async function sentryCompare(page) {
   await form(page).getByRole("button", { name: "Override attack" }).click();
+  await form(page).getByRole("combobox", { name: "Policy" }).click();
+  await page.getByRole("option", { name: "toy" }).click();
+  await form(page).getByText("Advanced").click();
+  await form(page).getByRole("textbox", { name: "Own canary texts" }).fill("The tide turns at noon.\nSeven plus five is twelve.");
   await form(page).getByRole("switch", { name: "Compare with a second policy" }).focus();
   await page.keyboard.press("Space");
   await form(page).getByRole("button", { name: "Run under both policies" }).click();
@@ -46,6 +50,8 @@ export async function sentryCompare(page) {
   const comparison = page.getByRole("region", { name: "Comparison" });
   await comparison.locator("tr[data-difference]").first().waitFor();
   check(/override/.test(await comparison.textContent()), "the reason of the difference");
+  const about = await page.getByRole("region", { name: "Run A" }).textContent();
+  check(/2 own canaries/.test(about), `own canaries in ${about}`);
   await shot(page, "sentry-compare");
   await axe(page, "sentry, two policies");
 }

@@ -13,4 +13,5 @@ export const pages: readonly Page[] = [
   { path: "/train", name: "Train", key: "t", view: lazy(() => import("./views/train/TrainPage")) },
   { path: "/chat", name: "Chat", key: "c", view: lazy(() => import("./views/chat/ChatPage")) },
   { path: "/sentry", name: "Sentry", key: "s", view: lazy(() => import("./views/sentry/SentryPage")) },
+  { path: "/redteam", name: "Red team", key: "r", view: lazy(() => import("./views/redteam/RedteamPage")) },
 ];

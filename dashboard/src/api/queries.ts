@@ -88,3 +88,18 @@ export const monitorRun = (id: string) =>
     staleTime: 60_000,
     structuralSharing: false, // thousands of events: comparing them one by one costs seconds
   });
+
+export const policies = queryOptions({ queryKey: ["policies"], queryFn: () => take(api.GET("/api/policies")), staleTime: 60_000 });
+
+export const redteamRuns = queryOptions({
+  queryKey: ["redteam"],
+  queryFn: () => take(api.GET("/api/redteam")),
+  refetchInterval: (query) => (query.state.data?.some((run) => run.status === "running") ? 2_000 : 15_000),
+});
+
+export const redteamReport = (id: string) =>
+  queryOptions({
+    queryKey: ["redteam", id],
+    queryFn: () => take(api.GET("/api/redteam/{run_id}", { params: { path: { run_id: id } } })),
+    staleTime: Number.POSITIVE_INFINITY, // a report does not change
+  });

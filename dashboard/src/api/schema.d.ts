@@ -40,6 +40,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Policies
+         * @description The guard policies that ship, with their content; `default` first.
+         */
+        get: operations["policies_api_policies_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/corpora": {
         parameters: {
             query?: never;
@@ -523,11 +543,15 @@ export interface paths {
         };
         /**
          * Runs
-         * @description Every finished run, newest first.
+         * @description Every run, newest first, those under way and those that ended without a report too.
          */
         get: operations["runs_api_redteam_get"];
         put?: never;
-        post?: never;
+        /**
+         * Start
+         * @description Start a run, the same as the command's; it goes on if the server ends.
+         */
+        post: operations["start_api_redteam_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -548,6 +572,26 @@ export interface paths {
         get: operations["report_api_redteam__run_id__get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/redteam/{run_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description End a run that is going on; what it had found is not kept.
+         */
+        post: operations["cancel_api_redteam__run_id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -856,7 +900,7 @@ export interface components {
         };
         /**
          * CusumPolicy
-         * @description A sequential test (Page, 1954) on the canary rises: many small harmful writes, each below the audit's bar.
+         * @description A sequential test (Page, 1954) on each canary's rises: many small harmful writes, each below the audit's bar.
          */
         CusumPolicy: {
             /**
@@ -1381,6 +1425,7 @@ export interface components {
              *         "slack": 0.005
              *       },
              *       "spfw": {
+             *         "max_rise": 0.01,
              *         "mode": "enforce"
              *       }
              *     }
@@ -1388,8 +1433,6 @@ export interface components {
             policy: components["schemas"]["Policy"];
             /**
              * @default {
-             *       "abs_grad_norm": 2.5,
-             *       "abs_update_norm": 0.05,
              *       "robust_z": 6
              *     }
              */
@@ -1486,6 +1529,7 @@ export interface components {
              *         "slack": 0.005
              *       },
              *       "spfw": {
+             *         "max_rise": 0.01,
              *         "mode": "enforce"
              *       }
              *     }
@@ -1493,8 +1537,6 @@ export interface components {
             policy: components["schemas"]["Policy"];
             /**
              * @default {
-             *       "abs_grad_norm": 2.5,
-             *       "abs_update_norm": 0.05,
              *       "robust_z": 6
              *     }
              */
@@ -1634,21 +1676,33 @@ export interface components {
         MonitorThresholds: {
             /**
              * Abs Grad Norm
-             * @default 2.5
+             * @description default: 4 times what the policy was calibrated to as typical, else no limit
              */
-            abs_grad_norm: number;
+            abs_grad_norm?: number | null;
             /**
              * Abs Update Norm
-             * @description of the attempted update
-             * @default 0.05
+             * @description of the attempted update; default: no limit, its robust z alone
              */
-            abs_update_norm: number;
+            abs_update_norm?: number | null;
             /**
              * Robust Z
              * @description of gradient or update norm over the last 64 chunks
              * @default 6
              */
             robust_z: number;
+        };
+        /**
+         * NamedPolicy
+         * @description A policy that ships. ``model``: the one that it was calibrated on, None: made for none.
+         */
+        NamedPolicy: {
+            /** Name */
+            name: string;
+            /** Model */
+            model: string | null;
+            /** Description */
+            description: string;
+            policy: components["schemas"]["Policy"];
         };
         /**
          * NewSession
@@ -1726,6 +1780,7 @@ export interface components {
              *         "slack": 0.005
              *       },
              *       "spfw": {
+             *         "max_rise": 0.01,
              *         "mode": "enforce"
              *       }
              *     }
@@ -1835,7 +1890,8 @@ export interface components {
             cusum: components["schemas"]["CusumPolicy"];
             /**
              * @default {
-             *       "mode": "enforce"
+             *       "mode": "enforce",
+             *       "max_rise": 0.01
              *     }
              */
             spfw: components["schemas"]["SpfwPolicy"];
@@ -1924,8 +1980,68 @@ export interface components {
             notes: string[];
         };
         /**
+         * RedteamRequest
+         * @description What is attacked, and how hard.
+         */
+        RedteamRequest: {
+            /**
+             * Model
+             * @description toy, or a model id
+             * @default toy
+             */
+            model: string;
+            /**
+             * @default {
+             *       "name": "default",
+             *       "audit": {
+             *         "max_delta": 0.1,
+             *         "max_z": 8,
+             *         "min_history": 8,
+             *         "mode": "enforce",
+             *         "spread_floor": 0.01,
+             *         "window": 64
+             *       },
+             *       "drift": {
+             *         "budget": 0.5,
+             *         "mode": "enforce"
+             *       },
+             *       "cusum": {
+             *         "limit": 0.3,
+             *         "mode": "enforce",
+             *         "slack": 0.005
+             *       },
+             *       "spfw": {
+             *         "max_rise": 0.01,
+             *         "mode": "enforce"
+             *       }
+             *     }
+             */
+            policy: components["schemas"]["Policy"];
+            /**
+             * Budget
+             * @description guard steps of each attempt, searching included
+             * @default 64
+             */
+            budget: number;
+            /**
+             * Chunk Tokens
+             * @description default: 32 words, or 64 tokens
+             */
+            chunk_tokens?: number | null;
+            /**
+             * Lr
+             * @default 0.05
+             */
+            lr: number;
+            /**
+             * Seeds
+             * @description how many; default: 1 below a budget of 32 (a quick look), else 3
+             */
+            seeds?: number | null;
+        };
+        /**
          * RedteamSummary
-         * @description One run of the list.
+         * @description One run of the list. ``stage``: what a running one does now; ``error``: why a failed one ended.
          */
         RedteamSummary: {
             /** Run Id */
@@ -1938,6 +2054,16 @@ export interface components {
             policy: string;
             /** Budget */
             budget: number;
+            /**
+             * Status
+             * @default done
+             * @enum {string}
+             */
+            status: "running" | "done" | "failed" | "cancelled" | "interrupted";
+            /** Stage */
+            stage?: string | null;
+            /** Error */
+            error?: string | null;
         };
         /** RepetitionPolicy */
         RepetitionPolicy: {
@@ -2149,6 +2275,7 @@ export interface components {
              *         "slack": 0.005
              *       },
              *       "spfw": {
+             *         "max_rise": 0.01,
              *         "mode": "enforce"
              *       }
              *     }
@@ -2158,6 +2285,9 @@ export interface components {
         /**
          * SpfwPolicy
          * @description Projection of the proposed delta onto the half-spaces in which no canary's loss rises to first order.
+         *
+         *     What the first order does not see grows with the square of the step: a projected write on which a canary still
+         *     rises by more than ``max_rise`` is shortened until none does.
          */
         SpfwPolicy: {
             /**
@@ -2166,6 +2296,12 @@ export interface components {
              * @enum {string}
              */
             mode: "off" | "observe" | "enforce";
+            /**
+             * Max Rise
+             * @description a projected write is shortened to this rise (nats)
+             * @default 0.01
+             */
+            max_rise: number;
         };
         /** TrainJob */
         TrainJob: {
@@ -2436,6 +2572,80 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PresetInfo"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policies_api_policies_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamedPolicy"][];
                 };
             };
             /** @description Bad Request */
@@ -4901,6 +5111,111 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_api_redteam_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RedteamRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedteamSummary"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Content Too Large */
             413: {
                 headers: {
@@ -4979,6 +5294,109 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_api_redteam__run_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedteamSummary"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

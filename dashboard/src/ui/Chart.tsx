@@ -162,7 +162,7 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false, syn
           ))}
         </span>
       </figcaption>
-      <div ref={ref} className={classes.frame} style={{ height }}>
+      <div ref={ref} className={classes.frame} data-empty={empty || undefined} style={{ height }}>
         <div ref={host} />
         {empty && <p>No value yet</p>}
       </div>

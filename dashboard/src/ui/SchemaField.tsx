@@ -16,12 +16,15 @@ interface Props {
   disabled?: boolean;
   /** What an empty field means, where it is not the schema's default. */
   placeholder?: string;
+  /** What holds where nothing was chosen, in place of the schema's defaults. */
+  base?: unknown;
 }
 
 /** A number or a choice of a request record: default, bounds and help come from the server's schema. Left alone, it is not sent. */
-export function SchemaField({ schema, path, label, values, onChange, disabled, placeholder }: Props) {
+export function SchemaField({ schema, path, label, values, onChange, disabled, placeholder, base }: Props) {
   const { data } = useQuery(openapi);
-  const info = field(data, schema, path);
+  const known = field(data, schema, path);
+  const info = { ...known, default: atPath(base, path) ?? known.default };
   const value = atPath(values, path);
   const named = <Label text={label} help={info.help} />;
   if (!data) return <TextInput label={label} disabled />;

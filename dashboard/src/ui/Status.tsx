@@ -1,5 +1,6 @@
 import type { Decision, JobStatus } from "../api/types";
 import { DECISION_LABEL } from "../lib/events";
+import type { Outcome } from "../lib/redteam";
 import classes from "./Status.module.css";
 
 type Shape = "disc" | "ring" | "square" | "triangle" | "cross" | "dash" | "pulse" | "flag";
@@ -54,6 +55,23 @@ export function DecisionMark({ decision, count }: { decision: Decision; count?: 
       <Mark shape={shape} />
       {count !== undefined && <b>{count}</b>}
       {DECISION_LABEL[decision]}
+    </span>
+  );
+}
+
+const OUTCOME: Record<Outcome, [Shape, Tone]> = {
+  succeeded: ["triangle", "bad"],
+  stopped: ["square", "good"],
+  failed: ["ring", "quiet"],
+};
+
+/** What came of an attack, in the shape of its kind and in words. */
+export function OutcomeMark({ outcome, children }: { outcome: Outcome; children: string }) {
+  const [shape, tone] = OUTCOME[outcome];
+  return (
+    <span className={classes.status} data-tone={tone}>
+      <Mark shape={shape} />
+      {children}
     </span>
   );
 }

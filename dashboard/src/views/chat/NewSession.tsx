@@ -9,7 +9,8 @@ import { ago, count, fixed } from "../../lib/format";
 import { NAMES } from "../../lib/monitor";
 import { atPath, field, leaves } from "../../lib/schema";
 import { Empty } from "../../ui/Empty";
-import { Chevron, Menu } from "../../ui/icons";
+import { Fold } from "../../ui/Fold";
+import { Menu } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
@@ -83,12 +84,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
               description={info && <About model={info} />}
               inputWrapperOrder={["label", "input", "description", "error"]}
             />
-            <details className={classes.fold}>
-              <summary>
-                <Chevron size={14} />
-                <span>Advanced</span>
-                <small>{schema.data ? describe(value) : "how it learns, and what the guard enforces"}</small>
-              </summary>
+            <Fold title="Advanced" about={schema.data ? describe(value) : "how it learns, and what the guard enforces"}>
               <fieldset>
                 <legend>How it learns</legend>
                 {input("memory", "Memory")}
@@ -116,7 +112,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
                 {input("policy.cusum.mode", "Slow rise (CUSUM)")}
                 {input("policy.cusum.limit", "Largest sum (nats)", value("policy.cusum.mode") === "off")}
               </fieldset>
-            </details>
+            </Fold>
             <Problem error={create.error} />
             <div>
               <Button type="submit" loading={create.isPending} disabled={!info}>

@@ -21,20 +21,23 @@ const ruleOf = (path: string): string => path.split(".").at(-2) as string;
 const nameOf = (rule: string): string => NAMES[rule] ?? rule.replaceAll("_", " ");
 
 interface Props {
+  /** The named policy that the fields change: `{ policy: ... }`. */
+  base: unknown;
   values: Values;
   onChange: (values: Values) => void;
 }
 
 /** Every rule of the guard as the server's schema knows it: how much each may say, and its limits. */
-export function PolicyFields({ values, onChange }: Props) {
+export function PolicyFields({ base, values, onChange }: Props) {
   const { data } = useQuery(openapi);
   const paths = leaves(data, "MonitorRequest", "policy");
   const modes = paths.filter(isMode);
   const all = (mode: string) => {
     const clear = modes.reduce((next, path) => withPath(next, path, undefined), values);
-    onChange(mode === "enforce" ? clear : modes.reduce((next, path) => withPath(next, path, mode), clear));
+    onChange(modes.reduce((next, path) => withPath(next, path, mode === standard(path) ? undefined : mode), clear));
   };
-  const value = (path: string) => atPath(values, path) ?? field(data, "MonitorRequest", path).default;
+  const standard = (path: string) => atPath(base, path) ?? field(data, "MonitorRequest", path).default;
+  const value = (path: string) => atPath(values, path) ?? standard(path);
   const uniform = (mode: string) => modes.length > 0 && modes.every((path) => value(path) === mode);
   const group = (title: string, chosen: string[]) =>
     chosen.length > 0 && (
@@ -48,6 +51,7 @@ export function PolicyFields({ values, onChange }: Props) {
             label={isMode(path) ? nameOf(ruleOf(path)) : (LABELS[path.split(".").at(-1) as string] ?? nameOf(path.split(".").at(-1) as string))}
             values={values}
             onChange={onChange}
+            base={base}
             disabled={!isMode(path) && value(path.replace(/[^.]+$/, "mode")) === "off"}
           />
         ))}
@@ -57,7 +61,7 @@ export function PolicyFields({ values, onChange }: Props) {
   const writes = paths.filter((path) => !path.startsWith("policy.gate."));
   return (
     <>
-      <div className={classes.quick} role="group" aria-label="All rules at once">
+      <div className={`${classes.quick} ${classes.rules}`} role="group" aria-label="All rules at once">
         {(
           [
             ["enforce", "Enforce all"],

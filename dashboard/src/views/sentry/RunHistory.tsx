@@ -4,7 +4,7 @@ import { ago, bytes, clock, count, fixed, signed, whole } from "../../lib/format
 import { relaxed } from "../../lib/monitor";
 import { JobMark } from "../../ui/Status";
 import { useNow } from "../../ui/useNow";
-import table from "../train/RunTable.module.css";
+import table from "../../ui/Table.module.css";
 import classes from "./RunHistory.module.css";
 
 interface Props {
@@ -46,7 +46,7 @@ export function RunHistory({ runs, current, other }: Props) {
             return (
               <tr key={run.run_id} data-focus={here || undefined} data-run={run.run_id}>
                 <th scope="row">
-                  <Link href={`/sentry/${run.run_id}`} className={classes.name} aria-current={here ? "page" : undefined}>
+                  <Link href={`/sentry/${run.run_id}`} className={table.name} aria-current={here ? "page" : undefined}>
                     {run.run_id}
                   </Link>
                 </th>

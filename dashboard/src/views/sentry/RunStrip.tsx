@@ -6,6 +6,7 @@ import { ApiProblem } from "../../lib/problem";
 import { Save } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
 import { DecisionMark, FlagMark, JobMark } from "../../ui/Status";
+import strip from "../../ui/Strip.module.css";
 import { Swatch } from "../../ui/Swatch";
 import type { Reading } from "./reading";
 import classes from "./RunStrip.module.css";
@@ -16,8 +17,8 @@ export function RunStrip({ reading, children, ref }: { reading: Reading; childre
   const so = tally(reading.events);
   const sum = reading.summary ?? so;
   return (
-    <section ref={ref} className={classes.strip} aria-label={reading.letter ? `Run ${reading.letter}` : "Run"} data-status={status} data-run={run?.run_id}>
-      <div className={classes.head}>
+    <section ref={ref} className={strip.strip} aria-label={reading.letter ? `Run ${reading.letter}` : "Run"} data-status={status} data-run={run?.run_id}>
+      <div className={strip.head}>
         {reading.letter && (
           <span className={classes.letter}>
             {reading.letter} <Swatch slot={reading.slot} />
@@ -25,7 +26,7 @@ export function RunStrip({ reading, children, ref }: { reading: Reading; childre
         )}
         <h2 title={reading.id}>{run?.run_id ?? "Reading"}</h2>
         <JobMark status={status} />
-        <span className={classes.actions}>
+        <span className={strip.actions}>
           {run && status !== "running" && (
             <Button
               component="a"
@@ -41,8 +42,8 @@ export function RunStrip({ reading, children, ref }: { reading: Reading; childre
           {children}
         </span>
       </div>
-      {run && <p className={classes.about}>{about(reading)}</p>}
-      <dl className={classes.cards}>
+      {run && <p className={strip.about}>{about(reading)}</p>}
+      <dl className={strip.figures}>
         <Card name="Decisions">
           <span className={classes.counts}>
             <DecisionMark decision="committed" count={sum.committed} />
@@ -95,11 +96,11 @@ function Ending({ reading }: { reading: Reading }) {
   if (status === "failed") return <Problem error={new ApiProblem(0, "The run failed", run?.error ?? "It left no message.")} />;
   const far = events.length ? `after ${plural(events.length, "chunk")}` : "before its first chunk";
   if (status === "interrupted") {
-    return <p className={classes.note}>Its process ended {far}, before the text did. What it had read is below; run the text again for the rest.</p>;
+    return <p className={strip.note}>Its process ended {far}, before the text did. What it had read is below; run the text again for the rest.</p>;
   }
-  if (status === "cancelled") return <p className={classes.note}>Stopped {far}. What it had read is kept; run the text again for the rest.</p>;
+  if (status === "cancelled") return <p className={strip.note}>Stopped {far}. What it had read is kept; run the text again for the rest.</p>;
   if (reading.more && status !== "running") {
-    return <p className={classes.note}>The page holds the first {plural(events.length, "chunk")}; the others are in the API and in the run's folder.</p>;
+    return <p className={strip.note}>The page holds the first {plural(events.length, "chunk")}; the others are in the API and in the run's folder.</p>;
   }
   return null;
 }

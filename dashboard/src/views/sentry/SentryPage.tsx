@@ -7,6 +7,7 @@ import { monitorRun, monitorRuns } from "../../api/queries";
 import { aligned } from "../../lib/monitor";
 import { plural } from "../../lib/format";
 import { Empty } from "../../ui/Empty";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { useTitle } from "../../ui/useTitle";
 import { Comparison } from "./Comparison";
@@ -40,12 +41,12 @@ export default function SentryPage() {
   const list = runs.data ?? [];
   const reading = live.runs.length > 0 && live.phase !== "rest";
   return (
-    <div className={classes.page} data-open={id || reading ? true : undefined}>
+    <div className={`${page.page} ${classes.page}`} data-open={id || reading ? true : undefined}>
       <h1 className="visually-hidden">Sentry</h1>
       <aside>
         <RunForm onStart={() => navigate("/sentry")} />
       </aside>
-      <div className={classes.main}>
+      <div className={page.main}>
         <Problem error={runs.error} onRetry={() => void runs.refetch()} />
         {id && reading && (
           <p className={classes.meanwhile}>

@@ -6,7 +6,7 @@ import { ApiProblem } from "../../lib/problem";
 import { isLive, type Run } from "../../lib/runs";
 import { Problem } from "../../ui/Problem";
 import { JobMark } from "../../ui/Status";
-import classes from "./RunStrip.module.css";
+import classes from "../../ui/Strip.module.css";
 import { useRunActions } from "./useRunActions";
 
 /** Where one run stands: progress and time left while it runs, its result and the next step when it has ended. */

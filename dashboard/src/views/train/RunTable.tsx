@@ -4,7 +4,7 @@ import { ago, clock, count, duration, fixed, whole } from "../../lib/format";
 import type { Run } from "../../lib/runs";
 import { JobMark } from "../../ui/Status";
 import { Swatch } from "../../ui/Swatch";
-import classes from "./RunTable.module.css";
+import classes from "../../ui/Table.module.css";
 
 interface Props {
   runs: Run[];

@@ -7,9 +7,9 @@ import { corpora, jobs, openapi, presets, queryClient } from "../../api/queries"
 import type { TrainJob, TrainRequest } from "../../api/types";
 import { bytes } from "../../lib/format";
 import { field } from "../../lib/schema";
+import classes from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
-import classes from "./TrainForm.module.css";
 
 /** Starts a run. What is left empty is the preset's or the server's choice, and the placeholder says which. */
 export function TrainForm({ onStarted }: { onStarted: (job: TrainJob) => void }) {

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "react";
 import { follow } from "../../api/follow";
 import { isLive } from "../../lib/runs";
 import { Empty } from "../../ui/Empty";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { useTitle } from "../../ui/useTitle";
 import { Charts } from "./Charts";
@@ -30,7 +31,7 @@ export default function TrainPage() {
   }, [picked]);
 
   return (
-    <div className={classes.page}>
+    <div className={`${page.page} ${classes.page}`}>
       <h1 className="visually-hidden">Train</h1>
       {live.map((run, i) => (
         <Follow key={run.id} id={run.id} streaming={i < STREAMS} />
@@ -43,7 +44,7 @@ export default function TrainPage() {
           }}
         />
       </aside>
-      <div className={classes.main}>
+      <div className={page.main}>
         <Problem error={error ?? curveError} />
         {!loading && !error && runs.length === 0 && (
           <div className="panel">
