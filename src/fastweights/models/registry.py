@@ -53,7 +53,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
             f"{str(folder)!r}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}: "
             "one of the two files belongs to another model"
         )
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # (the meta device would load sympy: 80 MB)
         lm = build(config)
     file = folder / "checkpoint.safetensors"
     tensors, _ = load_tensors(file, manifest.get("checkpoint_sha256"))
