@@ -1,0 +1,31 @@
+"""Layer normalisation by hand: what the inner loops of TTT need of it. Legend: … any, D normalised width."""
+
+import torch
+from torch import Tensor
+
+
+def normalize(z_D: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``(xhat, mean, rstd)``: ``z`` with mean 0 and variance 1 over its last dimension, and what divided it."""
+    return torch.native_layer_norm(z_D, [z_D.shape[-1]], None, None, eps)
+
+
+def normalize_backward(g_D: Tensor, z_D: Tensor, mean_1: Tensor, rstd_1: Tensor) -> Tensor:
+    """Gradient for ``z`` where ``g`` is the gradient for ``xhat``: ``rstd (g - mean g - xhat mean(g xhat))``."""
+    width = [z_D.shape[-1]]
+    return torch.ops.aten.native_layer_norm_backward(g_D, z_D, width, mean_1, rstd_1, None, None, [True, False, False])[
+        0
+    ]
+
+
+def l2_pull(z_D: Tensor, scale_D: Tensor | None, shift_D: Tensor, eps: float) -> Tensor:
+    """Gradient for ``z`` of ``|gain * xhat(z) + bias - target|² / 2``, differentiable.
+
+    With ``scale = gain²`` (None: 1) and ``shift = gain (bias - target)``, the gradient for ``xhat`` is
+    ``scale * xhat + shift``.
+    """
+    centred_D = z_D - z_D.mean(-1, keepdim=True)
+    rstd_1 = torch.rsqrt(centred_D.square().mean(-1, keepdim=True) + eps)
+    xhat_D = centred_D * rstd_1
+    g_D = shift_D + (xhat_D if scale_D is None else scale_D * xhat_D)
+    g_D = g_D - g_D.mean(-1, keepdim=True)
+    return (g_D - xhat_D * (g_D * xhat_D).mean(-1, keepdim=True)) * rstd_1
