@@ -353,7 +353,7 @@ def test_defect_11_the_sign_of_the_alignment(service: MonitorService) -> None:
     from fastweights.data.canaries import CANARY_TEXTS
 
     options = {"chunk_tokens": 14, "policy": OFF, "lr": 0.01}
-    helpful, _ = monitor(service, CANARY_TEXTS["prose"], **options)
+    helpful, _ = monitor(service, CANARY_TEXTS["narrative"], **options)
     first = helpful[0]
     assert first.grad_canary_cos is not None
     assert first.grad_canary_cos > 0.1

@@ -23,7 +23,7 @@ from fastweights.guard.policy import SpfwPolicy
 Array = NDArray[np.floating]
 
 _RIDGE = 1e-12  # of the unit gradients' Gram matrix: equal gradients
-_ROUNDS = 4  # of shortening
+_SHORTEST = 0.05  # of the projected step
 _RISE, _GAP = 1e-6, 1e-7  # of the delta's length, and of its square: what rounding may leave of the Gram's answer
 
 
@@ -133,16 +133,17 @@ class SPFW:
         """The proposal scaled down until no canary rises by more than ``max_rise``; itself where none does.
 
         ``rise_of``: the largest canary rise under given weights. Without a first-order rise, the rest is of second
-        order, so the square root of its excess is how far the step is too long. What is still too long after a few
-        rounds goes on as it is: the candidate checks judge it.
+        order, so the square root of its excess is how far the step is too long. It never gets shorter than a twentieth:
+        what is too long even then is no step that this rule should make, and the candidate checks judge it.
         """
-        for _ in range(_ROUNDS):
-            rise = rise_of(proposal.after.weights)
+        short, scale = proposal, 1.0
+        while scale > _SHORTEST:
+            rise = rise_of(short.after.weights)
             if rise is None or not rise > self.max_rise:  # also NaN, which the finite check refuses
                 break
-            scale = max(0.9 * math.sqrt(self.max_rise / rise), 0.1)
-            proposal = _with_delta(proposal, {name: scale * d for name, d in proposal.delta.items()})
-        return proposal
+            scale = max(0.9 * scale * math.sqrt(self.max_rise / rise), _SHORTEST)
+            short = _with_delta(proposal, {name: scale * d for name, d in proposal.delta.items()})
+        return short
 
 
 def _with_delta(proposal: Proposal, delta: Delta) -> Proposal:

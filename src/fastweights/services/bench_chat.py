@@ -21,7 +21,6 @@ from fastweights.errors import FastweightsError
 from fastweights.services.chat import ChatService
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.records import Sampling, SessionOptions, Turn
-from fastweights.services.session_parts import CANARY_TOKENS
 from fastweights.store.root import Store
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def _naive_turn(chats: ChatService, session_id: str, message: str, sampling: Sam
 
     from fastweights.core.chunks import next_token_chunks
     from fastweights.core.state import add
-    from fastweights.data.canaries import CANARY_TEXTS
+    from fastweights.data.canaries import CANARY_TEXTS, CANARY_TOKENS, canary_rows
     from fastweights.guard.canaries import token_rows
     from fastweights.guard.spfw import project
     from fastweights.models.sampling import Sampler
@@ -146,14 +145,14 @@ def _naive_turn(chats: ChatService, session_id: str, message: str, sampling: Sam
     parts = chats.open_session(session_id).parts
     loaded, learner, memory = parts.loaded, parts.learner, parts.model.memory
     tokenizer, state, losses = loaded.tokenizer, learner.init(), []
-    texts = [tokenizer.encode(text)[:CANARY_TOKENS] for text in CANARY_TEXTS.values()]
-    canaries = [token_rows([text], tokenizer.bos_id) for text in texts]
+    rows = canary_rows(tokenizer.encode, CANARY_TEXTS.values(), CANARY_TOKENS)
+    canaries = [token_rows([row], tokenizer.bos_id) for row in rows]
     for chunk in next_token_chunks(tokenizer.bos_id, tokenizer.encode(message + "\n"), parts.chunk_tokens):
         fresh = replace(learner.init(), weights=state.weights)
         grads = [learner.propose(fresh, canary, create_graph=True).grads or {} for canary in canaries]
         proposal = learner.propose(state, chunk, create_graph=True)
-        rows = {name: torch.cat([g[name].detach() for g in grads]) for name in state.weights}
-        delta = project({name: d.detach() for name, d in proposal.delta.items()}, rows)
+        stacked = {name: torch.cat([g[name].detach() for g in grads]) for name in state.weights}
+        delta = project({name: d.detach() for name, d in proposal.delta.items()}, stacked)
         after = replace(state, weights=add(state.weights, delta), carry=proposal.after.carry)
         for canary in canaries:
             learner.score(replace(learner.init(), weights=after.weights), canary)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastweights.data.canaries import CANARY_TEXTS
+from fastweights.data.canaries import CANARY_TEXTS, CANARY_TOKENS, TOY_CANARY_TOKENS, canary_rows
 from fastweights.errors import FastweightsError
 from fastweights.guard.gate_policy import complete_gate
 from fastweights.services.generate import ModelPool
 from fastweights.services.records import MonitorOptions
+from fastweights.services.update_rules import update_rule
 
 if TYPE_CHECKING:
     from fastweights.core.learner import GradientLearner
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from fastweights.models.adapted_lm import AdaptedLM
 
 TOY = "toy"
-_TOY_CANARY_TOKENS = 14  # each token costs two passes of the head over 8,192 words
-_CANARY_TOKENS = 96
 _MASK_RATE = 0.15
 _MASK_EVERY = 3  # of a canary: few tokens need more masks than a chunk for a steady loss
 
@@ -72,23 +71,21 @@ def mask_some(length: int, generator: Any) -> Any:
 def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequence[str] | None = None) -> MonitorParts:
     """Raises FastweightsError where an option does not fit the model."""
     from fastweights.core.learner import GradientLearner
-    from fastweights.core.rules import SGD, Muon
     from fastweights.guard.gate import gate_checks
     from fastweights.guard.guard import Guard
 
-    rule = SGD(options.lr, clip=options.clip) if options.rule == "sgd" else Muon(options.lr)
     texts = dict(CANARY_TEXTS) if canary_text is None else {f"own-{i}": t for i, t in enumerate(canary_text, 1)}
     if options.model == TOY:
-        model, cut, decode, encode, limit = _toy(options)
+        model, cut, decode, encode, canary_tokens = _toy(options)
         words = True
     else:
-        model, cut, decode, encode, limit = _stored(pool, options)
+        model, cut, decode, encode, canary_tokens = _stored(pool, options)
         words = pool.open(options.model).loaded.tokenizer.kind != "byte"
-    learner = GradientLearner(model, rule, options.inner_steps)
+    learner = GradientLearner(model, update_rule(options), options.inner_steps)
     policy = options.policy
     guard = Guard(
         policy,
-        _canaries(learner, model, texts, encode, limit, options.objective),
+        _canaries(learner, model, texts, encode, canary_tokens, options.objective),
         gate_checks(complete_gate(policy.gate, words=words)),
         score_after=False,
     )
@@ -115,7 +112,7 @@ def _toy(options: MonitorOptions) -> tuple[Any, ...]:
         lambda pieces: word_chunks(pieces, options.chunk_tokens),
         decode,
         lambda text: [word_id(token) for token in words(text)],
-        _TOY_CANARY_TOKENS,
+        TOY_CANARY_TOKENS,
     )
 
 
@@ -131,7 +128,7 @@ def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
         lambda pieces: token_chunks(pieces, tokenizer, options.chunk_tokens),
         lambda part, at: tokenizer.decode([part.ids[at]]),
         tokenizer.encode,
-        _CANARY_TOKENS,
+        CANARY_TOKENS,
     )
 
 
@@ -140,12 +137,12 @@ def _canaries(
     model: AdaptedLM,
     texts: dict[str, str],
     encode: Callable[[str], list[int]],
-    limit: int,
+    tokens: int,
     objective: str,
 ) -> Any:
     from fastweights.guard.canaries import Canaries, token_rows
 
-    rows = [encode(text)[:limit] for text in texts.values()]
+    rows = canary_rows(encode, texts.values(), tokens)
     if not all(rows):
         raise FastweightsError("canary_text has no token in it: give each canary at least one word")
     chunk = token_rows(rows, model.bos)

@@ -221,6 +221,7 @@ class MonitorOptions(Record):
     chunk_tokens: int = Field(default=128, ge=1, le=4096)
     rule: Literal["sgd", "muon"] = "sgd"
     lr: float = Field(default=0.05, gt=0, le=100)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0, le=1e6, description="longest gradient that sgd takes whole (L2)")
     inner_steps: int = Field(default=1, ge=1, le=16)
     policy: Policy = Policy()

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.records import SessionOptions
+from fastweights.services.update_rules import update_rule
 
 if TYPE_CHECKING:
     from fastweights.core.learner import GradientLearner
-    from fastweights.core.rules import UpdateRule
     from fastweights.guard.guard import Guard
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.registry import LoadedModel
 
-CANARY_TOKENS = 40
 _KEPT = 32  # combinations of model and options whose canaries stay prepared
 
 
@@ -55,7 +54,7 @@ class PartsCache:
 def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     """Raises FastweightsError where an option does not fit the model (a rank above its width)."""
     from fastweights.core.learner import GradientLearner
-    from fastweights.data.canaries import CANARY_TEXTS
+    from fastweights.data.canaries import CANARY_TEXTS, CANARY_TOKENS, canary_rows
     from fastweights.errors import FastweightsError
     from fastweights.guard.canaries import Canaries, token_rows
     from fastweights.guard.gate import gate_checks
@@ -70,17 +69,8 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     except ValueError as error:
         raise FastweightsError(f"session: {error}") from None
     model = AdaptedLM(loaded.lm, memory, loaded.tokenizer.bos_id)
-    learner = GradientLearner(model, _rule(options), options.inner_steps)
-    rows = [loaded.tokenizer.encode(text)[:CANARY_TOKENS] for text in CANARY_TEXTS.values()]
+    learner = GradientLearner(model, update_rule(options), options.inner_steps)
+    rows = canary_rows(loaded.tokenizer.encode, CANARY_TEXTS.values(), CANARY_TOKENS)
     gate = complete_gate(options.policy.gate, words=loaded.tokenizer.kind != "byte")
     canaries = Canaries.prepare(learner, tuple(CANARY_TEXTS), token_rows(rows, loaded.tokenizer.bos_id))
     return Parts(open_model, model, learner, Guard(options.policy, canaries, gate_checks(gate)), options.chunk_tokens)
-
-
-def _rule(options: SessionOptions) -> UpdateRule:
-    from fastweights.core.rules import SGD, Muon
-
-    nesterov = options.momentum > 0
-    if options.rule == "sgd":
-        return SGD(options.lr, options.momentum, nesterov, options.clip)
-    return Muon(options.lr, options.momentum, nesterov)
