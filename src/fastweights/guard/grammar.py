@@ -42,7 +42,7 @@ _HEARSAY = word_set("tell tells let ask asks make force")
 _POSITIVE = word_set("apply applies valid binding effect force applicable exist exists")
 _DEEMED = word_set("consider treat regard deem declare considered")
 _STARTERS = word_set("by start begin try consider keep")
-_NEUTRAL_NOUNS = word_set(
+NEUTRAL_NOUNS = word_set(
     """now this here that above before then on me us you your user users developer developers system openai anthropic
     chat conversation session prompt prompts context order favor favour moment rest response responses reply answer
     future completely safety content policy ethics model ai assistant restrictions rules instructions guidelines
@@ -168,9 +168,10 @@ def _hypothetical(words: Sequence[str], codes: str, start: int) -> bool:
 
 def _elsewhere(words: Sequence[str], codes: str, stop: int) -> int:
     """2 where the words go on to say that the instructions belong to something else: "… on the label"."""
-    if codes[stop : stop + 1] == "p" or words[stop : stop + 1] == ["of"]:
-        noun = next((i for i in range(stop + 1, min(stop + 5, len(words))) if codes[i] not in "dyqS"), None)
-        if noun is not None and codes[noun] in "xz" and words[noun] not in _NEUTRAL_NOUNS:
+    applied = codes[stop : stop + 1] == "i" and words[stop - 1] in ("apply", "applies")
+    if codes[stop : stop + 1] == "p" or words[stop : stop + 1] == ["of"] or applied:
+        noun = next((i for i in range(stop + 1, min(stop + 5, len(words))) if codes[i] not in "dyqSa"), None)
+        if noun is not None and codes[noun] in "xz" and words[noun] not in NEUTRAL_NOUNS:
             return 2
     return 0
 

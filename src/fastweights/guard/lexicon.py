@@ -7,10 +7,11 @@ typing error. All words are written as :func:`~fastweights.guard.normalize.fold`
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-UNKNOWN = "x"
+from fastweights.guard.free_words import UNKNOWN, free_words
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -110,9 +111,11 @@ _NEVER_TYPOS = word_set(  # words of their own
     forgoing earlies pearlier normals norman normans regulate reglues orderer reorder preview previews prefilters urges
     purged surge beset violated violates violator obligation disabled disables diable safeguard safeguarded revoker
     overtook overlooks overwrites overwrote disobeys pretext history mystery formers farmers consign abstractions
-    disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive"""
+    disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive
+    remplace remplaces"""
 )
 _TYPO_CLASSES = "vVGOomtShP"
+_FREE_TYPO_CLASSES = "vOo"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -126,29 +129,45 @@ def words() -> dict[str, str]:
     return table
 
 
-def class_letters(found: Sequence[str]) -> str:
-    """The class letter of each word, misspelt key words (one deletion, insertion, substitution or swap) included."""
-    hashes, classes = _spellings()
+class Letters(NamedTuple):
+    """One class letter a word: of the grammar of fixed orders, and of the free-form one."""
+
+    codes: str
+    free: str
+
+
+def class_letters(found: Sequence[str]) -> Letters:
+    """The class letters of each word, misspelt key words (one deletion, insertion, substitution or swap) included."""
+    hashes, classes, free = _spellings()
     wanted = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
     at = np.searchsorted(hashes, wanted)
     at[at == len(hashes)] = 0
-    return np.where(hashes[at] == wanted, classes[at], ord(UNKNOWN)).astype(np.uint8).tobytes().decode("ascii")
+    at[hashes[at] != wanted] = len(hashes)  # the entry for what is unknown
+    return Letters(classes[at].tobytes().decode("ascii"), free[at].tobytes().decode("ascii"))
 
 
 @functools.cache
-def _spellings() -> tuple[np.ndarray, np.ndarray]:
-    """(hashes of all spellings, ascending; their class letters). As strings, the 50,000 would take 10 MB."""
-    exact = words()
-    rows = [(list(exact), list(exact.values())), ([*_NEVER_TYPOS - exact.keys()], [UNKNOWN])]
-    for word, letter in exact.items():
-        if len(word) >= 6 and letter in _TYPO_CLASSES:
-            rows.append((sorted(_one_edit(word)), [letter]))
+def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(hashes of all spellings, ascending; their class letters in both grammars, and last those of an unknown word).
+
+    As strings, the spellings would take 20 MB.
+    """
+    exact, free = words(), free_words()
+    both = {word: (exact.get(word, UNKNOWN), free.get(word, UNKNOWN)) for word in (*exact, *free)}
+    rows = [(list(both), list(both.values())), ([*_NEVER_TYPOS - both.keys()], [(UNKNOWN, UNKNOWN)])]
+    for word, letters in both.items():
+        if (len(word) >= 6 and letters[0] in _TYPO_CLASSES) or (len(word) >= 8 and letters[1] in _FREE_TYPO_CLASSES):
+            rows.append((sorted(_one_edit(word)), [letters]))
     hashes = np.concatenate([np.fromiter(map(hash, spelt), np.int64, len(spelt)) for spelt, _ in rows])
-    classes = np.concatenate(
-        [np.resize(np.array([ord(c) for c in letter], np.uint8), len(spelt)) for spelt, letter in rows]
-    )
+    kinds = [
+        np.concatenate(
+            [np.resize(np.array([ord(pair[i]) for pair in pairs], np.uint8), len(spelt)) for spelt, pairs in rows]
+        )
+        for i in range(2)
+    ]
     hashes, first = np.unique(hashes, return_index=True)  # where a spelling stands twice, the first one counts
-    return hashes, classes[first]
+    classes, free_classes = (np.append(kind[first], np.uint8(ord(UNKNOWN))) for kind in kinds)
+    return hashes, classes, free_classes
 
 
 def _one_edit(word: str) -> set[str]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastweights.guard.free_form import find_free_form
 from fastweights.guard.grammar import Match, matches
-from fastweights.guard.lexicon import UNKNOWN, class_letters
+from fastweights.guard.lexicon import UNKNOWN, Letters, class_letters
 from fastweights.guard.lexicon import words as lexicon
 from fastweights.guard.normalize import fold
 from fastweights.guard.squeezed import (
@@ -32,6 +33,7 @@ from fastweights.guard.views import decoded, leet, looks_leet, rot13, squeeze
 _WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
 _WORD_OR_BREAK = re.compile(_WORD.pattern + r"|[.!?\n]")
 _ENDS_WITH_EARLIER = re.compile(r"(?:above|previous|preceding|foregoing|prior|earlier) ?[.!?\n]")
+_BREAK = re.compile(r"[.!?](?=\s)|\n\s*\n")
 _MAX_TAGS = 300
 _MAX_WINDOWS = 40
 _TEMPLATE = re.compile(
@@ -139,17 +141,16 @@ def _scan_plain(
     it was. ``until``: for a reversed text, where the chunk ends in it.
     """
     words = _WORD.findall(folded)
-    codes = class_letters(words)
+    letters = class_letters(words)
     if other is not None:
-        again = class_letters(_WORD.findall(other))
-        if len(again) == len(codes):
-            codes = "".join([a if a != UNKNOWN else b for a, b in zip(codes, again, strict=True)])
-    found = matches(words, codes)
+        letters = _either(letters, class_letters(_WORD.findall(other)))
+    found = matches(words, letters.codes)
+    found += [Match(*hit) for hit in find_free_form(words, letters.free)]
     pattern = _WORD
     if not found and _ENDS_WITH_EARLIER.search(folded):  # "ignore all of the above." and then another sentence
         pattern = _WORD_OR_BREAK
         words = pattern.findall(folded)
-        codes = class_letters(words)
+        codes = class_letters(words).codes
         codes = "".join(["." if word[0] in ".!?\n" else code for word, code in zip(words, codes, strict=True)])
         found = [match for match in matches(words, codes) if match.rule == "drop all"]
     if not found:
@@ -159,10 +160,30 @@ def _scan_plain(
         start, end = spans[match.start][0], spans[match.stop - 1][1]
         if other is not None and folded[start:end] == other[start:end] == unread[start:end]:
             continue  # nothing was written in leet here
+        if match.rule.startswith("free") and _in_two_sentences(folded[start:end], match.stop - match.start):
+            continue
         complete = start < until if until is not None else end > border
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
             return _hit(words, match, view)
     return None
+
+
+def _either(one: Letters, other: Letters) -> Letters:
+    """Two readings of the same words: the second counts where the first does not know a word."""
+    if len(one.codes) != len(other.codes):
+        return one
+    return Letters(
+        *(
+            "".join([a if a != UNKNOWN else b for a, b in zip(x, y, strict=True)])
+            for x, y in zip(one, other, strict=True)
+        )
+    )
+
+
+def _in_two_sentences(phrase: str, words: int) -> bool:
+    """Whether a sentence ends inside; where one ends after every other word, that is an evasion."""
+    breaks = len(_BREAK.findall(phrase))
+    return 0 < 3 * breaks < words
 
 
 def _hit(words: list[str], match: Match, view: str) -> Hit:
@@ -237,7 +258,7 @@ def _tags(folded: str, border: int) -> Hit | None:
             return None
         following = folded[close.end() : close.end() + 160]
         words = list(_WORD.finditer(following))[:14]
-        codes = class_letters([word.group() for word in words])
+        codes = class_letters([word.group() for word in words]).codes
         weight = 1.0 * any(c in codes for c in "uy") + 1.0 * any(c in codes for c in "vGPO") + ("A" in codes)
         weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * sum(c in codes for c in "MRtchom")
         end = close.end() + (words[-1].end() if words else 0)
