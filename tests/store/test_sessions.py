@@ -168,17 +168,17 @@ def test_an_ambiguous_prefix_says_what_it_could_mean(sessions):
     new_session(sessions, "s1")
     root = sessions.head("s1")
     seen: dict[str, str] = {}
+    made = ""
     for n in range(5000):  # 65,536 prefixes of four digits: two of some hundred ids collide
         made = sessions.commits.put("s1", root, "turn", snapshot(0), {}, {"n": n}).id
         if made[:4] in seen:
             break
         seen[made[:4]] = made
-    twice = made
     sessions.tag("s1", "a", seen[made[:4]])
     sessions.tag("s1", "b", made)
     with pytest.raises(NotFound, match=r"names \d commits .*give more digits"):
-        sessions.find("s1", twice[:4])
-    assert sessions.find("s1", twice[:12]).id == twice
+        sessions.find("s1", made[:4])
+    assert sessions.find("s1", made[:12]).id == made
 
 
 def test_tags(sessions):

@@ -14,34 +14,42 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fastweights.errors import Conflict, Corrupt, FastweightsError
-from fastweights.guard.event import Event
 from fastweights.hints import describe
-from fastweights.services.generate import ModelPool, Reply, check_text
-from fastweights.services.records import CommitInfo, Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
+from fastweights.services import text_turn
+from fastweights.services.environment import environment
+from fastweights.services.generate import ModelPool, check_text
+from fastweights.services.records import Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
 from fastweights.services.session_parts import Parts, PartsCache
+from fastweights.services.sessions import SessionService
+from fastweights.services.text_turn import OnEvent, Reader
+from fastweights.services.verify import CannotReplay, Made
+from fastweights.store.commits import Commit
+from fastweights.store.meta import Meta
 from fastweights.store.root import Store, now
-from fastweights.store.sessions import Commit, Meta, Sessions
+from fastweights.store.sessions import Sessions
 
 if TYPE_CHECKING:
     from fastweights.guard.state import Session
 
-OnEvent = Callable[[str, Any], None]
 _TITLE_CHARACTERS = 60
-_LOOK_BACK = 80  # characters
 
 
 @dataclass(frozen=True, eq=False)
 class OpenSession:
-    """A session of the store, its moving parts, and its value at the head."""
+    """A session of the store, its moving parts, and its value at a commit (the head, unless another was asked for)."""
 
     meta: Meta
     head: Commit
     parts: Parts
     value: Session
 
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.parts, self.value, first=self.head.turn == 0)
 
-class ChatService:
-    """Text sessions of a store."""
+
+class ChatService(SessionService[SessionInfo]):
+    """Text sessions of a store, and the verbs on them."""
 
     def __init__(self, store: Store, device: str | None = None, pool: ModelPool | None = None) -> None:
         self.sessions = Sessions(store, "text")
@@ -55,36 +63,25 @@ class ChatService:
         return [info for meta in self.sessions.list() if (info := _readable(meta)) is not None]
 
     def show(self, session_id: str) -> SessionDetail:
-        """One session with its turns since the last reset, oldest first."""
+        """One session with the turns that its state has seen, oldest first."""
         meta = self.sessions.meta(session_id)
-        turns: list[Turn] = []
-        for commit in self.sessions.history(meta.head):
-            if commit.kind != "turn":
-                break
-            turns.append(_turn(commit))
-        return SessionDetail(**_info(meta).model_dump(), turns=turns[::-1])
-
-    def log(self, session_id: str) -> list[CommitInfo]:
-        """Every commit from the head back to the initial state."""
-        return [_commit_info(commit) for commit in self.sessions.log(session_id)]
+        turns = [_turn(commit) for commit in self.sessions.commits.transcript(meta.head)]
+        return SessionDetail(**_info(meta).model_dump(), turns=turns)
 
     # ------------------------------------------------------------------ change
 
     def new(self, options: SessionOptions, session_id: str | None = None) -> SessionInfo:
         """A session that has read nothing. The model is pinned by the SHA-256 of its weights."""
-        from fastweights.core.state import to_tensors
-        from fastweights.store.tensors import dumps
-
         options = options.model_copy(update={"model": self.pool.models.resolve(options.model)})
         parts = self._parts.get(options)
-        session = parts.guard.begin(parts.learner, parts.learner.init())
+        made = _begin(parts)
         meta = self.sessions.create(
             session_id,
             model=parts.loaded.model_id,
             options=options.model_dump(),
-            state=dumps(to_tensors(session.fast)),
-            guard=session.guard.to_json(),
-            record={"model_sha256": parts.loaded.checkpoint_sha256, "drift": 0.0},
+            state=made.state,
+            guard=made.guard,
+            record={**made.outputs, "drift": 0.0, "replay": {"environment": _here(parts)}},
         )
         return _info(meta)
 
@@ -110,16 +107,19 @@ class ChatService:
         started = time.monotonic()
         with self.sessions.lock(session_id, "answering a message"):
             at = self.open_session(session_id)
-            session, events, prompt_tokens = self._read(at, message, learn=not frozen, on_event=on_event)
+            reader = at.reader
+            session, events, prompt_tokens = reader.read(message, learn=not frozen, on_event=on_event)
             frozen_reply = None
             if frozen or compare:
                 kind = "token" if frozen else "frozen_token"
-                frozen_reply = self._answer(at, session, sampling, False, _tell(on_event, kind), cancelled)
+                told = _tell(on_event, kind)
+                frozen_reply = reader.answer(session, sampling, adapted=False, on_text=told, cancelled=cancelled)
             if frozen:
                 assert frozen_reply is not None
                 reply = frozen_reply
             else:
-                reply = self._answer(at, session, sampling, True, _tell(on_event, "token"), cancelled)
+                told = _tell(on_event, "token")
+                reply = reader.answer(session, sampling, adapted=True, on_text=told, cancelled=cancelled)
             record = {
                 "prompt": message,
                 "reply": reply.text,
@@ -135,124 +135,98 @@ class ChatService:
             }
             if frozen:
                 return _turn(replace(at.head, turn=at.head.turn + 1, record=record, created_at=now()))
-            return _turn(self._commit(at, session, reply, record, title=message))
-
-    def reset(self, session_id: str) -> SessionInfo:
-        """Back to the initial state, as a new commit: the history stays."""
-        with self.sessions.lock(session_id, "resetting"):
-            meta = self.sessions.meta(session_id)
-            root = self.sessions.read(meta.root)
-            self.sessions.commit(
-                session_id,
-                parent=meta.head,
-                kind="reset",
-                state=self.sessions.state(root),
-                guard=root.guard,
-                record={"drift": root.record.get("drift")},
+            value = text_turn.after(session, reply)
+            commit = self.sessions.commit(
+                at.meta.id,
+                parent=at.head.id,
+                state=text_turn.snapshot(value),
+                guard=value.guard.to_json(),
+                record={**record, "replay": {"reply_ids": reply.ids, "environment": _here(at.parts)}},
+                title=" ".join(message.split())[:_TITLE_CHARACTERS],
             )
-            return _info(self.sessions.meta(session_id))
+            return _turn(commit)
 
-    def fork(self, session_id: str, name: str | None = None, at: str | None = None) -> SessionInfo:
-        """A new session at the head, or at commit ``at``; drift goes on counting from the same origin."""
-        return _info(self.sessions.fork(session_id, name, at))
+    # ------------------------------------------------------------------ what the verbs ask of a kind
 
-    # ------------------------------------------------------------------ inside a turn
+    def info(self, meta: Meta) -> SessionInfo:
+        return _info(meta)
 
-    def _read(
-        self, at: OpenSession, message: str, *, learn: bool, on_event: OnEvent | None
-    ) -> tuple[Session, list[Event], int]:
-        """The session after the prompt, one event a chunk; without ``learn`` only the reader advances."""
-        from fastweights.core.chunks import next_token_chunks
-        from fastweights.guard.stream import read
+    def summary(self, commit: Commit) -> str:
+        return " ".join(commit.record["prompt"].split())[:_TITLE_CHARACTERS]
 
-        tokenizer = at.parts.loaded.tokenizer
-        session = _next_message(at.value)
-        last = int(session.fast.carry["last_B"][0])
-        ids = tokenizer.encode(_as_paragraph(message, after=tokenizer.decode_bytes([last]), first=at.head.turn == 0))
-        chunks = next_token_chunks(last, ids, at.parts.chunk_tokens)
-        events: list[Event] = []
-        if not learn:
-            carry = session.fast.carry
-            for chunk in chunks:
-                carry = at.parts.learner.prepare(chunk, carry).inputs["features"]["carry"]
-            return replace(session, fast=replace(session.fast, carry=carry)), events, len(ids)
-        named = (chunk._replace(text=tokenizer.decode(chunk.targets_BT[0].tolist())) for chunk in chunks)
-        for outcome in read(at.parts.guard, at.parts.learner, session, named):
-            session = outcome.session
-            events.append(outcome.event)
-            if on_event is not None:
-                on_event("chunk", outcome.event)
-        return session, events, len(ids)
+    def device(self) -> str:
+        from fastweights.models.device import pick_device, set_threads
 
-    def _answer(
-        self,
-        at: OpenSession,
-        session: Session,
-        sampling: Sampling,
-        adapted: bool,
-        on_text: Callable[[str], None] | None,
-        cancelled: Callable[[], bool] | None,
-    ) -> Reply:
-        carry = session.fast.carry
-        memory = (at.parts.model.memory, session.fast.weights) if adapted else None
-        return at.parts.open_model.reply(
-            carry["lm"], int(carry["last_B"][0]), sampling, memory=memory, on_text=on_text, cancelled=cancelled
-        )
+        set_threads()
+        return str(pick_device(self.pool.device))
 
-    def _commit(self, at: OpenSession, session: Session, reply: Reply, record: dict[str, Any], title: str) -> Commit:
-        import torch
+    def initial(self, meta: Meta, root: Commit) -> Made:
+        made = _begin(self._pinned_parts(meta))
+        if not isinstance(said := root.record.get("session"), dict):
+            return made
+        own = {**said, "model": meta.model, "options": meta.options}
+        return replace(made, outputs={**made.outputs, "session": own})
 
-        from fastweights.core.state import to_tensors
-        from fastweights.store.tensors import dumps
-
-        carry = {"lm": reply.carry, "last_B": torch.tensor([reply.last])}
-        return self.sessions.commit(
-            at.meta.id,
-            parent=at.head.id,
-            state=dumps(to_tensors(replace(session.fast, carry=carry))),
-            guard=session.guard.to_json(),
-            record=record,
-            title=" ".join(title.split())[:_TITLE_CHARACTERS],
-        )
+    def replay(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
+        """Reads the message again, draws the reply again, and compares both with what was recorded."""
+        record = commit.record
+        kept = record.get("replay")
+        if not isinstance(kept, dict) or not isinstance(kept.get("reply_ids"), list):
+            raise CannotReplay("recorded before replies kept their tokens")
+        reader = self.open_session(meta.id, parent).reader
+        session, events, prompt_tokens = reader.read(record["prompt"], learn=True)
+        stop = text_turn.until(len(kept["reply_ids"])) if record["stopped"] == "cancelled" else None
+        sampling = Sampling.model_validate(record["sampling"])
+        reply = reader.answer(session, sampling, adapted=True, cancelled=stop)
+        value = text_turn.after(session, reply)
+        outputs = {
+            "prompt_tokens": prompt_tokens,
+            "events": [event.model_dump() for event in events],
+            "reply": reply.text,
+            "replay": {**kept, "reply_ids": reply.ids},
+        }
+        return Made(text_turn.snapshot(value), value.guard.to_json(), outputs)
 
     # ------------------------------------------------------------------ opening
 
-    def open_session(self, session_id: str) -> OpenSession:
-        from fastweights.core.state import from_tensors
-        from fastweights.guard.state import GuardState, Session
-        from fastweights.store.tensors import loads
-
+    def open_session(self, session_id: str, at: Commit | None = None) -> OpenSession:
+        """A session at a commit (None: its head). ``Conflict`` if its model has other weights than when it began."""
         meta = self.sessions.meta(session_id)
-        head = self.sessions.read(meta.head)
-        options = _options(meta)
-        parts = self._parts.get(options)
+        commit = at or self.sessions.read(meta.head)
+        parts = self._pinned_parts(meta)
+        try:
+            state = self.sessions.state(commit)
+            value = text_turn.restore(state, commit.guard, parts, f"state of session {session_id!r}")
+        except FastweightsError:
+            raise
+        except ValueError as error:
+            raise FastweightsError(f"session {session_id!r}: {error}") from None
+        return OpenSession(meta, commit, parts, value)
+
+    def _pinned_parts(self, meta: Meta) -> Parts:
+        parts = self._parts.get(_options(meta))
         pinned = self.sessions.read(meta.root).record.get("model_sha256")
         if pinned != parts.loaded.checkpoint_sha256:
             raise Conflict(
-                f"model {meta.model!r} has other weights now than when session {session_id!r} began: "
+                f"model {meta.model!r} has other weights now than when session {meta.id!r} began: "
                 "restore them, or start a new session"
             )
-        tensors, _ = loads(self.sessions.state(head), what=f"state of session {session_id!r}")
-        try:
-            fast = from_tensors(tensors, parts.learner.init())
-        except ValueError as error:
-            raise FastweightsError(f"session {session_id!r}: {error}") from None
-        return OpenSession(meta, head, parts, Session(fast, GuardState.from_json(head.guard)))
+        return parts
+
+
+def _begin(parts: Parts) -> Made:
+    """The state of a session that has read nothing."""
+    session = parts.guard.begin(parts.learner, parts.learner.init())
+    outputs = {"model_sha256": parts.loaded.checkpoint_sha256}
+    return Made(text_turn.snapshot(session), session.guard.to_json(), outputs)
+
+
+def _here(parts: Parts) -> dict[str, Any]:
+    """Where this is computed, for a record."""
+    return environment(parts.loaded.lm.head.weight.device).model_dump()
 
 
 # ---------------------------------------------------------------------- records
-
-
-def _as_paragraph(message: str, *, after: bytes, first: bool) -> str:
-    """Each message is a paragraph: a line break before it (unless the text so far ends in one) and after it."""
-    before = "" if first or after.endswith(b"\n") else "\n"
-    return before + message + ("" if message.endswith("\n") else "\n")
-
-
-def _next_message(session: Session) -> Session:
-    """A message looks back a little way into the one before (a phrase may be split), not far enough to be called a
-    repetition of it: people do say things twice."""
-    return replace(session, guard=replace(session.guard, tail=session.guard.tail[-_LOOK_BACK:]))
 
 
 def _tell(on_event: OnEvent | None, kind: str) -> Callable[[str], None] | None:
@@ -292,23 +266,5 @@ def _info(meta: Meta) -> SessionInfo:
 
 
 def _turn(commit: Commit) -> Turn:
-    return Turn.model_validate(
-        {**commit.record, "turn": commit.turn, "commit": commit.id, "created_at": commit.created_at}
-    )
-
-
-def _commit_info(commit: Commit) -> CommitInfo:
-    decisions = [event["decision"] for event in commit.record.get("events", [])]
-    summary = {"init": "initial state", "reset": "reset to the initial state"}.get(commit.kind)
-    return CommitInfo(
-        commit=commit.id,
-        parent=commit.parent,
-        kind=commit.kind,
-        turn=commit.turn,
-        summary=summary or " ".join(commit.record["prompt"].split())[:_TITLE_CHARACTERS],
-        committed=decisions.count("committed"),
-        blocked=decisions.count("blocked"),
-        rolled_back=decisions.count("rolled_back"),
-        drift=commit.record.get("drift"),
-        created_at=commit.created_at,
-    )
+    said = {key: value for key, value in commit.record.items() if key != "replay"}
+    return Turn.model_validate({**said, "turn": commit.turn, "commit": commit.id, "created_at": commit.created_at})

@@ -34,10 +34,15 @@ class Reply:
     """What was drawn. ``carry`` (B = 1) has read all of it but the last token, which is ``last``."""
 
     text: str
-    tokens: int
+    ids: list[int]
     stopped: Stopped
     carry: Any
     last: int
+
+    @property
+    def tokens(self) -> int:
+        """How many were drawn."""
+        return len(self.ids)
 
 
 class OpenModel:
@@ -85,7 +90,7 @@ class OpenModel:
         stream = StreamDecoder(tokenizer)
         read = None if memory is None else memory[0].reader(memory[1])
         stopped: Stopped = "length"
-        tokens = 0
+        ids: list[int] = []
         with self.decoder() as decoder:
             decoder.load(carry)
             for _ in range(sampling.max_new_tokens):
@@ -94,7 +99,7 @@ class OpenModel:
                     break
                 h_D = decoder.step(last)
                 last = sampler.draw(decoder.logits(h_D if read is None else read(h_D)))
-                tokens += 1
+                ids.append(last)
                 if last == tokenizer.eos_id:
                     stopped = "eos"
                     break
@@ -104,7 +109,7 @@ class OpenModel:
             else:
                 text.push(stream.flush())
             text.flush()
-            return Reply(text.text, tokens, stopped, decoder.carry(), last)
+            return Reply(text.text, ids, stopped, decoder.carry(), last)
 
 
 class _StoppedText:

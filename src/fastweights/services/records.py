@@ -91,21 +91,6 @@ class SessionDetail(SessionInfo):
     turns: list[Turn]
 
 
-class CommitInfo(Record):
-    """One line of ``session log``."""
-
-    commit: str
-    parent: str | None
-    kind: Literal["init", "turn", "reset"]
-    turn: int
-    summary: str
-    committed: int
-    blocked: int
-    rolled_back: int
-    drift: float | None
-    created_at: str
-
-
 # ---------------------------------------------------------------- models and training
 
 

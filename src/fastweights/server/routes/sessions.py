@@ -10,7 +10,8 @@ from fastweights.server.deps import ID_PATTERN, StrictJSONRoute, Use
 from fastweights.server.errors import documented
 from fastweights.server.schemas import ChatRequest, ForkRequest, NewSession
 from fastweights.server.streams import EventStream, in_thread
-from fastweights.services.records import CommitInfo, SessionDetail, SessionInfo, Turn
+from fastweights.services.records import SessionDetail, SessionInfo, Turn
+from fastweights.services.session_records import CommitInfo
 
 router = APIRouter(
     prefix="/api/text/sessions", tags=["sessions"], route_class=StrictJSONRoute, responses=documented(404, 409)
