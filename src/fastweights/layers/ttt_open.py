@@ -27,9 +27,8 @@ class Place(NamedTuple):
     def seen(self, places: Sequence[int]) -> Tensor:
         """Minus the row factor of each sequence's place, for all rows alike: ``[P or 1, 1, L]``."""
         if self._differ():
-            row_P11 = self.row_L[torch.tensor(places, device=self.row_L.device)].repeat_interleave(self.heads)[
-                :, None, None
-            ]
+            row_B = self.row_L[torch.tensor(places, device=self.row_L.device)]
+            row_P11 = row_B.repeat_interleave(self.heads).view(-1, 1, 1)
         else:
             row_P11 = self.row_L[places[0]].view(1, 1, 1)
         return -row_P11.expand(-1, -1, len(self.row_L))
