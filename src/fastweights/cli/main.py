@@ -19,7 +19,7 @@ VERBS = {
     "models": "List, show, import and export models.",
     "generate": "Sample text from a model.",
     "chat": "Talk to a session; its fast weights learn as it reads.",
-    "session": "Sessions: ls, new, show, log, fork, reset.",
+    "session": "Sessions: ls, new, show, log, fork, tag, diff, checkout, reset, verify.",
     "monitor": "Read any text through the guard and show every write.",
     "redteam": "Attack a model and its guard; report success against utility.",
     "eval": "Measure a model: bits per byte of any text.",

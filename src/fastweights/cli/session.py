@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from fastweights.cli import output
-from fastweights.cli.policies import adjusted, named_policy
+from fastweights.cli.policies import named_policy
+from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs
 from fastweights.hints import validate_given
 from fastweights.services.records import SessionInfo, SessionOptions
 
 if TYPE_CHECKING:
     from fastweights.services.chat import ChatService
 
-app = App(name="session", help="Sessions: a model and the fast weights that it learned in a conversation.")
+app = App(
+    name="session", help=f"Sessions: a model and the fast weights that it learned in a conversation. {COMMIT_NAMES}"
+)
 
 
 def service() -> "ChatService":
@@ -22,10 +25,10 @@ def service() -> "ChatService":
     return ChatService(output.current().store())
 
 
-def session_options(policy: str | None, spfw: bool | None, **given: Any) -> SessionOptions:
-    """Options from flags (None: the default), a policy by name or file, and the SPFW switch (None: its)."""
-    if policy is not None or spfw is not None:
-        given["policy"] = adjusted(named_policy(policy), words=True, spfw=spfw)
+def session_options(policy: str | None, **given: Any) -> SessionOptions:
+    """Options from flags (None: the default), and a policy by name or file ("default": the model's)."""
+    if policy not in (None, "default"):
+        given["policy"] = named_policy(policy)
     return validate_given(SessionOptions, "session", **given)
 
 
@@ -70,13 +73,13 @@ def new(
     chunk_tokens
         Tokens that are read before each write.
     policy
-        Guard policy: a YAML or JSON file, or a name (default, observe, toy, starter).
+        Guard policy: a YAML or JSON file, or a name: default (the one calibrated on the model, if one ships), observe,
+        toy, starter.
     spfw
         Project each write so that no canary's loss rises to first order (default: as the policy says, which is on).
     """
     options = session_options(
         policy,
-        spfw,
         model=model,
         memory=memory,
         rank=rank,
@@ -87,7 +90,7 @@ def new(
         inner_steps=inner_steps,
         chunk_tokens=chunk_tokens,
     )
-    info = service().new(options, name)
+    info = service().new(options, name, spfw=spfw)
     output.current().emit(info, lambda: info.session_id)
 
 
@@ -104,7 +107,7 @@ def ls() -> None:
 
 @app.command
 def show(session: str) -> None:
-    """A session's turns since its last reset.
+    """A session's turns, as its state has seen them (a reset drops those after it).
 
     Parameters
     ----------
@@ -118,55 +121,10 @@ def show(session: str) -> None:
     output.current().emit(detail, lambda: "\n\n".join(text))
 
 
-@app.command
-def log(session: str) -> None:
-    """Every commit of a session, newest first.
-
-    Parameters
-    ----------
-    session
-        Session id.
-    """
-    commits = service().log(session)
-    rows = (
-        (c.commit[:12], c.kind, c.turn, c.committed, c.blocked, c.rolled_back, c.drift, c.created_at[:19], c.summary)
-        for c in commits
-    )
-    head = ("commit", "kind", "turn", "committed", "blocked", "rolled back", "drift", "time", "summary")
-    output.current().emit(commits, lambda: output.table(rows, head))
-
-
-@app.command
-def fork(session: str, *, name: str | None = None, at: str | None = None) -> None:
-    """A new session at another's head, or at one of its commits.
-
-    Parameters
-    ----------
-    session
-        Session to fork.
-    name
-        Id of the new session (default: made up).
-    at
-        Commit (its first 6 digits are enough).
-    """
-    info = service().fork(session, name, at)
-    output.current().emit(info, lambda: info.session_id)
-
-
-@app.command
-def reset(session: str) -> None:
-    """Back to the initial state; the history stays in the log.
-
-    Parameters
-    ----------
-    session
-        Session id.
-    """
-    info = service().reset(session)
-    output.current().emit(info, lambda: f"{info.session_id}: reset, head {info.head[:12]}")
-
-
 def _describe(info: SessionInfo) -> str:
     o = info.options
     learns = f"{o.memory} memory, {o.rule} lr {o.lr:g}, {o.inner_steps} step(s) every {o.chunk_tokens} tokens"
     return f"{info.session_id}: model {info.model}, {learns}; head {info.head[:12]}"
+
+
+add_verbs(app, service)

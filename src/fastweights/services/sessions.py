@@ -88,6 +88,11 @@ class SessionService(ABC, Generic[Info]):
         commit = self.sessions.tag(session_id, name, at)
         return TagInfo(session_id=session_id, tag=name, commit=commit.id, deleted=False)
 
+    def tags(self, session_id: str) -> list[TagInfo]:
+        """The tags of a session by name."""
+        tags = sorted(self.sessions.meta(session_id).tags.items())
+        return [TagInfo(session_id=session_id, tag=tag, commit=at, deleted=False) for tag, at in tags]
+
     def untag(self, session_id: str, name: str) -> TagInfo:
         """Deletes a tag; the commit stays."""
         return TagInfo(session_id=session_id, tag=name, commit=self.sessions.untag(session_id, name), deleted=True)

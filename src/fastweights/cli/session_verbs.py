@@ -1,0 +1,217 @@
+"""Git's verbs on the weights of a session, for the command group of any kind of session."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from fastweights.cli import output
+
+if TYPE_CHECKING:
+    from fastweights.services.session_records import CommitInfo, SessionDiff, TensorChange, VerifiedCommit
+    from fastweights.services.sessions import SessionService
+
+Service = Callable[[], "SessionService[Any]"]
+COMMIT_NAMES = "Commits are named head, head~2, init, by a tag, or by the first digits of an id (four or more)."
+
+
+def add_verbs(app: App, service: Service) -> None:
+    """``log fork tag diff checkout reset verify`` on ``app``, over the sessions of ``service``."""
+    for make in (_log, _fork, _tag, _diff, _checkout, _reset, _verify):
+        app.command(make(service))
+
+
+def _log(service: Service) -> Callable[..., None]:
+    def log(session: str, *, everything: Annotated[bool, Parameter("--all", negative="")] = False) -> None:
+        """Every commit of a session, newest first; * marks the head.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        everything
+            Also what only a tag or an earlier head (before a checkout) reaches.
+        """
+        commits = service().log(session, everything=everything)
+        head = ("", "commit", "kind", "turn", "committed", "blocked", "rolled back", "drift", "time", "tags", "summary")
+        output.current().emit(commits, lambda: output.table(map(_row, commits), head))
+
+    return log
+
+
+def _row(c: "CommitInfo") -> tuple[Any, ...]:
+    counts = (c.committed, c.blocked, c.rolled_back)
+    mark = "*" if c.head else ""
+    return (mark, c.short, c.kind, c.turn, *counts, c.drift, c.created_at[:19], " ".join(c.tags) or None, c.summary)
+
+
+def _fork(service: Service) -> Callable[..., None]:
+    def fork(
+        session: str,
+        *,
+        name: str | None = None,
+        at: str | None = None,
+        keep_momentum: Annotated[bool, Parameter("--keep-momentum", negative="--no-momentum")] = True,
+    ) -> None:
+        """A new session at another's head, or at one of its commits.
+
+        Parameters
+        ----------
+        session
+            Session to fork.
+        name
+            Id of the new session (default: made up).
+        at
+            Commit (head, head~2, init, a tag, the first digits of an id).
+        keep_momentum
+            Take the rule's memory along, or begin it anew.
+        """
+        info = service().fork(session, name, at, keep_momentum=keep_momentum)
+        output.current().emit(info, lambda: info.session_id)
+
+    return fork
+
+
+def _tag(service: Service) -> Callable[..., None]:
+    def tag(
+        session: str,
+        name: str | None = None,
+        *,
+        at: str | None = None,
+        delete: Annotated[bool, Parameter(["--delete", "-d"], negative="")] = False,
+    ) -> None:
+        """Name a commit; without a name, list the tags.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        name
+            Letters, digits, . - _
+        at
+            Commit (default: the head).
+        delete
+            Delete the tag; the commit stays.
+        """
+        if name is None:
+            if delete or at is not None:
+                raise output.UsageError("tag: give the name of a tag")
+            tags = service().tags(session)
+            rows = ((t.tag, t.commit) for t in tags)
+            output.current().emit(tags, lambda: output.table(rows, ("tag", "commit")) if tags else "no tags")
+            return
+        if delete and at is not None:
+            raise output.UsageError("tag: --delete takes no --at")
+        info = service().untag(session, name) if delete else service().tag(session, name, at)
+        done = "deleted, it named" if delete else "->"
+        output.current().emit(info, lambda: f"{info.session_id}: {info.tag} {done} {info.commit[:12]}")
+
+    return tag
+
+
+def _diff(service: Service) -> Callable[..., None]:
+    def diff(session: str, a: str | None = None, b: str | None = None, *, other: str | None = None) -> None:
+        """What changed between two states: every tensor, the guard's figures, the turns in between.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        a
+            From this commit (default: init; with --other: head).
+        b
+            To this commit (default: head).
+        other
+            Session that B belongs to (default: the same).
+        """
+        found = service().diff(session, a, b, other)
+        output.current().emit(found, lambda: _describe_diff(found))
+
+    return diff
+
+
+def _describe_diff(d: "SessionDiff") -> str:
+    figures = [f"L2 {d.l2:.4g}", f"max {d.max:.4g}"]
+    figures += [f"relative {d.relative:.4g}"] if d.relative is not None else []
+    figures += [f"cosine {d.cosine:.6f}"] if d.cosine is not None else []
+    text = [
+        f"{d.session_id} {d.a.short} -> {d.other_id} {d.b.short}: {', '.join(figures)}",
+        output.table(
+            map(_tensor_row, d.tensors),
+            ("tensor", "L2", "max", "relative", "cosine", "rows changed", "most changed rows"),
+        ),
+        output.table(((n.name, n.a, n.b, n.change) for n in d.numbers), ("figure", "A", "B", "change")),
+    ]
+    for title, commits in ((f"only in {d.a.short}", d.a_only), (f"only in {d.b.short}", d.b_only)):
+        if commits:
+            text.append("\n".join([f"{title}:", *(f"  {c.short} {c.kind} {c.turn}  {c.summary}" for c in commits)]))
+    return "\n\n".join(text)
+
+
+def _tensor_row(t: "TensorChange") -> tuple[Any, ...]:
+    rows = None if t.rows is None else f"{t.changed_rows}/{t.rows}"
+    top = " ".join(f"{r.row}:{r.l2:.3g}" for r in t.top_rows) or None
+    return (f"{t.part}/{t.name}", t.l2, t.max, t.relative, t.cosine, rows, top)
+
+
+def _checkout(service: Service) -> Callable[..., None]:
+    def checkout(session: str, commit: str) -> None:
+        """Move the head to a commit; the head that it leaves stays in `log --all`.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        commit
+            head~2, init, a tag, or the first digits of an id (four or more).
+        """
+        info = service().checkout(session, commit)
+        output.current().emit(info, lambda: f"{info.session_id}: head {info.head[:12]}")
+
+    return checkout
+
+
+def _reset(service: Service) -> Callable[..., None]:
+    def reset(session: str, *, to: str | None = None) -> None:
+        """A new commit with an earlier state; the history stays in the log.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        to
+            Commit whose state is taken (default: the initial one).
+        """
+        info = service().reset(session, to)
+        output.current().emit(info, lambda: f"{info.session_id}: reset, head {info.head[:12]}")
+
+    return reset
+
+
+def _verify(service: Service) -> Callable[..., None]:
+    def verify(session: str, commit: str | None = None) -> None:
+        """Recompute commits from their recorded inputs and compare bit for bit. Exit code 1 unless all are the same.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        commit
+            One commit (default: the head's whole history).
+        """
+        shared = output.current()
+        told = None if shared.json else lambda done: output.write(_describe_verified(done) + "\n")
+        result = service().verify(session, commit, told)
+        counts = ((result.differs, "differ"), (result.damaged, "damaged"), (result.unverifiable, "unverifiable"))
+        rest = "".join(f", {n} {what}" for n, what in counts if n)
+        for note in result.notes:
+            shared.notice(f"note: {note}")
+        shared.emit(result, lambda: f"{result.session_id}: {result.verified} of {len(result.commits)} verified{rest}")
+        if not result.ok:
+            raise output.Exit(output.FAILED)
+
+    return verify
+
+
+def _describe_verified(c: "VerifiedCommit") -> str:
+    return f"{c.short} {c.kind} {c.turn}: {c.status}" + (f": {c.problem}" if c.problem else "")
