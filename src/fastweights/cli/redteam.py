@@ -64,7 +64,7 @@ def redteam(
     else:
         given = {"model": model, "budget": budget, "chunk_tokens": chunk_tokens, "lr": lr, "seeds": seeds}
         options = {name: value for name, value in given.items() if value is not None}
-        request = validate(RedteamRequest, {**options, "policy": named_policy(policy)}, "redteam")
+        request = validate(RedteamRequest, {**options, "policy": named_policy(policy, model or "toy")}, "redteam")
         report = service.run(request, shared.notice, run_id)
     shared.emit(report, lambda: _text(report))
 

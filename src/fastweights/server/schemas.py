@@ -57,11 +57,9 @@ class NewSession(SessionOptions):
         return self
 
     def options(self) -> SessionOptions:
-        fields = {name: getattr(self, name) for name in SessionOptions.model_fields}
-        policy = self.policy.model_dump()
-        if self.spfw is not None:
-            policy["spfw"] = {"mode": "enforce" if self.spfw else "off"}
-        return SessionOptions.model_validate({**fields, "model": self.model or self.model_id, "policy": policy})
+        """What was given; the policy of the model is chosen where the session is made."""
+        given = self.model_dump(include=self.model_fields_set & set(SessionOptions.model_fields))
+        return SessionOptions.model_validate({**given, "model": self.model or self.model_id})
 
 
 class ChatRequest(Sampling):

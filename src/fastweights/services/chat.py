@@ -70,9 +70,12 @@ class ChatService(SessionService[SessionInfo]):
 
     # ------------------------------------------------------------------ change
 
-    def new(self, options: SessionOptions, session_id: str | None = None) -> SessionInfo:
-        """A session that has read nothing. The model is pinned by the SHA-256 of its weights."""
-        options = options.model_copy(update={"model": self.pool.models.resolve(options.model)})
+    def new(self, options: SessionOptions, session_id: str | None = None, *, spfw: bool | None = None) -> SessionInfo:
+        """A session that has read nothing. The model is pinned by the SHA-256 of its weights.
+
+        Without a policy it gets the one that ships for its model; ``spfw`` enforces or switches off SPFW in it.
+        """
+        options = options.for_model(self.pool.models.resolve(options.model), spfw)
         parts = self._parts.get(options)
         made = _begin(parts)
         meta = self.sessions.create(

@@ -6,10 +6,10 @@ from typing import Any
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.guard.gate_policy import GatePolicy
 from fastweights.guard.policy import Policy
+from fastweights.guard.shipped import calibrated_models, default_policy, shipped_policy
 from fastweights.hints import near_miss, validate
 from fastweights.services.records import Record
 
-_SHIPPED = Path(__file__).parents[1] / "presets" / "policies"
 ROLLBACK = ("audit", "cusum", "drift")
 RULES = tuple(GatePolicy.model_fields)
 
@@ -30,7 +30,7 @@ def named_policy(which: str | None, model: str | None = None) -> Policy:
     measures, none refuses. A model's name: what ships for it.
     """
     if which in (None, "default"):
-        return shipped_policy(model) or Policy()
+        return default_policy(model)
     if which == "observe":
         modes = {name: {"mode": "observe"} for name in (*ROLLBACK, "spfw")}
         gate = GatePolicy(**{name: {"mode": "observe"} for name in RULES})  # type: ignore[arg-type]
@@ -43,28 +43,16 @@ def named_policy(which: str | None, model: str | None = None) -> Policy:
     return validate(Policy, {"name": path.stem[:64], **_read(path)}, f"policy file {str(path)!r}")
 
 
-def shipped_policy(model: str | None) -> Policy | None:
-    """The calibrated policy that ships for a model, or None."""
-    if model is None or model not in _names():
-        return None
-    file = _SHIPPED / f"{model}.yaml"
-    return Policy.model_validate(_read(file)) if file.is_file() else None
-
-
 def policy_rows() -> list[NamedPolicy]:
     """Every policy that has a name, with its content."""
     plain = "limits for text of any kind, calibrated on no model"
     rows = [("default", None, plain), ("observe", None, "every check measures, none refuses")]
-    rows += [(name, name, f"calibrated on model {name}") for name in _calibrated()]
+    rows += [(name, name, f"calibrated on model {name}") for name in calibrated_models()]
     return [NamedPolicy(name=n, model=m, description=d, policy=named_policy(n)) for n, m, d in rows]
 
 
-def _calibrated() -> list[str]:
-    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
-
-
 def _names() -> list[str]:
-    return ["default", "observe", *_calibrated()]
+    return ["default", "observe", *calibrated_models()]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,10 +6,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fastweights.guard.event import Event
 from fastweights.guard.policy import Policy
+from fastweights.guard.shipped import default_policy
 
 Identifier = str
 ModelStatus = Literal["training", "ready", "sleep_candidate", "failed", "cancelled", "interrupted"]
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+
+
+POLICY_OF_MODEL: Any = Field(
+    default_factory=lambda given: default_policy(given.get("model")),
+    description="default: the policy that ships for the model, else the plain one",
+)
+"""A ``policy`` field after a ``model`` field."""
 
 
 class Record(BaseModel):
@@ -33,7 +41,15 @@ class SessionOptions(Record):
     clip: float = Field(default=1.0, gt=0, le=1e6, description="longest gradient that sgd takes whole (L2)")
     inner_steps: int = Field(default=1, ge=1, le=16, description="rule steps a chunk; one proposal, one guard decision")
     chunk_tokens: int = Field(default=64, ge=1, le=4096)
-    policy: Policy = Policy()
+    policy: Policy = POLICY_OF_MODEL
+
+    def for_model(self, model: str, spfw: bool | None = None) -> "SessionOptions":
+        """The same of a model, with its policy where none was given; ``spfw`` enforces or switches off SPFW in it."""
+        options = SessionOptions.model_validate({**self.model_dump(exclude_unset=True), "model": model})
+        if spfw is None:
+            return options
+        mode = options.policy.spfw.model_copy(update={"mode": "enforce" if spfw else "off"})
+        return options.model_copy(update={"policy": options.policy.model_copy(update={"spfw": mode})})
 
 
 class Sampling(Record):
@@ -209,7 +225,7 @@ class MonitorOptions(Record):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0, le=1e6, description="longest gradient that sgd takes whole (L2)")
     inner_steps: int = Field(default=1, ge=1, le=16)
-    policy: Policy = Policy()
+    policy: Policy = POLICY_OF_MODEL
     flags: MonitorThresholds = MonitorThresholds()
     influence: bool = Field(default=False, description="each chunk's most influential tokens: one more pass")
     updates: bool = Field(default=True, description="false: everything is measured, nothing is written")

@@ -22,7 +22,7 @@ from fastweights.redteam.records import RedteamReport
 from fastweights.redteam.report import NO_PLOTS, can_plot, html, png
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_parts import TOY
-from fastweights.services.records import ID_PATTERN, MonitorOptions, Record
+from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, MonitorOptions, Record
 from fastweights.store import atomic
 from fastweights.store.root import Store, check_id, new_id, now
 
@@ -45,7 +45,7 @@ class RedteamRequest(Record):
     """What is attacked, and how hard."""
 
     model: str = Field(default=TOY, pattern=ID_PATTERN, description="toy, or a model id")
-    policy: Policy = Policy()
+    policy: Policy = POLICY_OF_MODEL
     budget: int = Field(default=64, ge=2, le=100_000, description="guard steps of each attempt, searching included")
     chunk_tokens: int | None = Field(default=None, ge=4, le=1024, description="default: 32 words, or 64 tokens")
     lr: float = Field(default=0.05, gt=0, le=100)

@@ -27,7 +27,7 @@ from fastweights.redteam.scores import wilson
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import file_blocks
 from fastweights.services.monitor_parts import TOY
-from fastweights.services.records import ID_PATTERN, MonitorOptions, MonitorSummary, Record
+from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, MonitorOptions, MonitorSummary, Record
 
 if TYPE_CHECKING:
     from fastweights.services.monitor_parts import MonitorParts
@@ -45,7 +45,7 @@ class SentryRequest(Record):
     """What is measured. ``benign``: name and path of each text; empty: what every machine has."""
 
     model: str = Field(default=TOY, pattern=ID_PATTERN, description="toy, or a model id")
-    policy: Policy = Policy()
+    policy: Policy = POLICY_OF_MODEL
     benign: dict[str, Path] = Field(default_factory=dict)
     payloads: int = Field(default=20, ge=1, le=10_000, description="of each family, at each chunk size")
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the payloads")

@@ -34,7 +34,7 @@ def sessions(services: Use) -> list[SessionInfo]:
 @router.post("", status_code=201)
 async def new_session(body: NewSession, services: Use) -> SessionInfo:
     """A session that has read nothing yet."""
-    return await in_thread(services, lambda: services.chat.new(body.options(), body.session_id))
+    return await in_thread(services, lambda: services.chat.new(body.options(), body.session_id, spfw=body.spfw))
 
 
 @router.get("/{session_id}")
