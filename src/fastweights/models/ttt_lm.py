@@ -62,6 +62,8 @@ class Block(nn.Module):
         return carry
 
     def forward(self, x_BTD: Tensor, carry: Carry, span: Span, *, learn: bool, decode: bool) -> tuple[Tensor, Carry]:
+        if "W1" not in carry:  # a fresh start: here, where a model in shards has this block's W0 at hand
+            carry = self.init_carry(x_BTD.shape[0]) | carry
         if self.conv is not None and self.conv_norm is not None:
             past_BKD, n_BTD = carry["pre_conv"], self.conv_norm(x_BTD)
             y_BTD, after = self.conv(n_BTD, past_BKD)
@@ -113,6 +115,10 @@ class TTTLM(nn.Module):
             carry |= {name: state[name] for name in _COUNTERS}
         return carry
 
+    def _counters(self, tokens_BT: Tensor) -> Carry:
+        """Of sequences that start afresh; each block adds the rest of its carry itself."""
+        return {name: torch.zeros_like(tokens_BT[:, 0], dtype=torch.int64) for name in _COUNTERS}
+
     def hidden(
         self,
         tokens_BT: Tensor,
@@ -125,7 +131,7 @@ class TTTLM(nn.Module):
 
         ``lengths`` and ``learn`` as in :meth:`fastweights.layers.ttt.TTTLayer.forward`.
         """
-        carry = self.init_carry(tokens_BT.shape[0]) if carry is None else carry
+        carry = self._counters(tokens_BT) if carry is None else carry
         outs = []
         for start, piece_BT in self._pieces(tokens_BT, carry):
             real = None if lengths is None else [min(max(n - start, 0), piece_BT.shape[1]) for n in lengths]
@@ -142,7 +148,7 @@ class TTTLM(nn.Module):
         As ``forward`` and ``F.cross_entropy``; with checkpoints through time the logits, too, are held for one segment
         only, so that memory beside the carries does not grow with T.
         """
-        carry = self.init_carry(tokens_BT.shape[0]) if carry is None else carry
+        carry = self._counters(tokens_BT) if carry is None else carry
         outs = []
         for start, piece_BT in self._pieces(tokens_BT, carry):
             want_BT = targets_BT.narrow(1, start, piece_BT.shape[1])
