@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastweights.guard.encoded import encoded_characters
+
 LOOK_BACK = 512
 """Characters of earlier text that the statistics use."""
 
@@ -159,73 +161,42 @@ def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
 
 # -------------------------------------------------------------------------------------------------- blobs
 
-_RUN = re.compile(r"[A-Za-z0-9]{4,}")
 _MIN_BLOB = 72
-_MIN_EVIDENCE = 7.0  # nats
-_MIN_EVIDENCE_LETTERS = 14.0  # the same without a digit: CamelCaseNames
+_SHORT = 28  # characters: a text that has no more than a line yet is judged by that line
 _CODE_SIGNS = "(){}[];=,&!:<>"  # no "?": what is not Latin-1 is read as one
 
 
 @functools.cache
-def _class_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Byte -> character class; (class, class) -> evidence in nats for base64 and for hex; byte -> code flags.
-
-    Classes: 0 lower, 1 upper, 2 digit, 3 other. Natural words hardly ever change class inside; encoded bytes change in
-    two of three places (base64) or in every second (hex).
-    """
-    classes = np.full(256, 3, dtype=np.int64)
-    for first, last, number in ((97, 122, 0), (65, 90, 1), (48, 57, 2)):
-        classes[first : last + 1] = number
-    natural = np.array([[0.965, 0.012, 0.008], [0.10, 0.85, 0.02], [0.03, 0.02, 0.95]])
-    share = np.array([26, 26, 10]) / 62
-    base64_evidence = np.log(np.tile(share, (3, 1)) / natural)
-    of_hex = np.array([6, 6, 10])
-    hex_evidence = np.log(np.tile(of_hex / 16, (3, 1)) / natural)
-    hex_evidence[0, 1] = hex_evidence[1, 0] = -6.0  # one case only
+def _code_flags() -> np.ndarray:
+    """Byte -> 1 sign of code, 2 blank, 4 letter, 0 other."""
     flags = np.zeros(256, dtype=np.int64)
     for letter in _CODE_SIGNS.encode():
         flags[letter] = 1
     for letter in b" \t\r\n":
         flags[letter] = 2
     flags[[*range(65, 91), *range(97, 123)]] = 4
-    flags[128:] = 0
-    return classes, base64_evidence, hex_evidence, flags
+    return flags
 
 
 def blobs(window: str, fresh: int) -> tuple[Statistic | None, Statistic | None]:
     """Shares of the last characters (the chunk, 256 at least) that are encoded, and that are code without spaces.
 
-    Runs of encoded text count only together, from 72 characters on: an identifier or one hash is no blob.
+    Runs of encoded text count only together, from 72 characters on: an identifier or one hash is no blob. The first
+    chunk of a text may have fewer: then nearly all of it must be encoded.
     """
-    region = max(fresh, _REGION)
-    raw = np.frombuffer(window[-region:].encode("latin-1", "replace"), dtype=np.uint8)
-    if len(raw) < _MIN_BLOB:
+    window = window[-max(fresh, _REGION) :]
+    raw = np.frombuffer(window.encode("latin-1", "replace"), dtype=np.uint8)
+    if len(raw) < _SHORT:
         return None, None
-    classes, base64_evidence, hex_evidence, flags = _class_tables()
-    covered = 0
-    spans = [found.span() for found in _RUN.finditer(window[-region:])]
-    if spans:
-        kinds = classes[raw]
-        low, high = kinds[:-1], kinds[1:]
-        inside = (low < 3) & (high < 3)
-        a, b = np.where(inside, low, 0), np.where(inside, high, 0)
-        evidence64 = np.concatenate(([0.0], np.cumsum(np.where(inside, base64_evidence[a, b], 0.0)), [0.0]))
-        evidence16 = np.concatenate(([0.0], np.cumsum(np.where(inside, hex_evidence[a, b], 0.0)), [0.0]))
-        not_hex = np.concatenate(([0], np.cumsum(_NOT_HEX[raw])))
-        starts = np.array([start for start, _ in spans])
-        ends = np.array([end for _, end in spans])
-        total64 = evidence64[ends - 1] - evidence64[starts]
-        total16 = np.where(not_hex[ends] == not_hex[starts], evidence16[ends - 1] - evidence16[starts], -99.0)
-        digits = np.concatenate(([0], np.cumsum(kinds == 2)))
-        needed = np.where(digits[ends] > digits[starts], _MIN_EVIDENCE, _MIN_EVIDENCE_LETTERS)
-        strong = np.maximum(total64, total16) >= needed
-        covered = int((ends - starts)[strong].sum())
+    covered = encoded_characters(window, raw)
+    if len(raw) < _MIN_BLOB:
+        return Statistic(covered / len(raw) if covered >= 0.85 * len(raw) else 0.0, len(raw)), None
     share = covered / max(len(raw), _REGION) if covered >= _MIN_BLOB else 0.0
-    return Statistic(share, len(raw)), Statistic(_minified(flags[raw]), len(raw))
+    if covered >= 0.85 * len(raw):
+        share = covered / len(raw)
+    return Statistic(share, len(raw)), Statistic(_minified(_code_flags()[raw]), len(raw))
 
 
-_NOT_HEX = np.ones(256, dtype=np.int64)
-_NOT_HEX[list(b"0123456789abcdefABCDEF")] = 0
 _WINDOW = 64
 
 
