@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 
 from fastweights.server.gate import Access
 from fastweights.server.web import WEB
@@ -120,12 +122,28 @@ class _StrictJSONRequest(Request):
 
 
 class StrictJSONRoute(APIRoute):
-    """A route whose body is strict JSON; what is not gets a 422 before any model sees it."""
+    """A route whose body is strict JSON with values of the very types that are asked for ("3" is not 3); what is not
+    gets a 422 before any service sees it."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         handler = super().get_route_handler()
+        wanted = self.body_field.field_info.annotation if self.body_field else None
+        body: TypeAdapter[Any] | None = None if wanted is None else TypeAdapter(wanted)
 
         async def strict(request: Request) -> Any:
-            return await handler(_StrictJSONRequest(request.scope, request.receive))
+            request = _StrictJSONRequest(request.scope, request.receive)
+            if body is not None and (data := await request.body()):
+                _check_types(body, data)
+            return await handler(request)
 
         return strict
+
+
+def _check_types(body: TypeAdapter[Any], data: bytes) -> None:
+    """Raises as FastAPI would; what is no JSON at all is left to its parser."""
+    try:
+        body.validate_json(data, strict=True)
+    except ValidationError as error:
+        errors = [e for e in error.errors(include_url=False) if e["type"] != "json_invalid"]
+        if errors:
+            raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in errors]) from None

@@ -1,8 +1,8 @@
 """Bodies and answers that only HTTP has; everything else is ``services/records.py``."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from fastweights.services.records import ID_PATTERN, Record, Sampling, SessionOptions
 
@@ -65,8 +65,6 @@ class NewSession(SessionOptions):
 class ChatRequest(Sampling):
     """Body of a chat turn. ``frozen``: answer without learning, store nothing. ``compare``: also the frozen reply."""
 
-    model_config = ConfigDict(strict=True)
-
     message: str = Field(min_length=1, max_length=65_536)
     frozen: bool = False
     compare: bool = False
@@ -75,8 +73,46 @@ class ChatRequest(Sampling):
         return Sampling.model_validate({name: getattr(self, name) for name in Sampling.model_fields})
 
 
+Ref = Annotated[str, Field(min_length=1, max_length=100)]
+"""A commit: head, head~2, init, a tag, a full id, or at least its first 4 digits."""
+
+
 class ForkRequest(Record):
-    """Body of a fork. ``name``: id of the new session; ``at``: a commit (default: the head)."""
+    """Body of a fork. ``name``: id of the new session; ``at``: a commit (default: the head); without ``keep_momentum``
+    the rule's memory begins anew."""
 
     name: str | None = Field(default=None, pattern=ID_PATTERN)
-    at: str | None = Field(default=None, min_length=6, max_length=64)
+    at: Ref | None = None
+    keep_momentum: bool = True
+
+
+class TagRequest(Record):
+    """Body of a tag. ``at``: a commit (default: the head); ``delete``: take the tag away, the commit stays."""
+
+    name: str = Field(min_length=1, max_length=64)
+    at: Ref | None = None
+    delete: bool = False
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> "TagRequest":
+        if self.delete and self.at is not None:
+            raise ValueError("delete takes no at: give one of them")
+        return self
+
+
+class CheckoutRequest(Record):
+    """Body of a checkout: the commit that becomes the head."""
+
+    commit: Ref
+
+
+class ResetRequest(Record):
+    """Body of a reset. ``to``: the commit whose state is taken (default: the initial one)."""
+
+    to: Ref | None = None
+
+
+class VerifyRequest(Record):
+    """Body of a verification. ``commit``: one commit (default: the head's whole history)."""
+
+    commit: Ref | None = None

@@ -3,20 +3,19 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from fastweights.server.deps import ID_PATTERN, StrictJSONRoute, Use
+from fastweights.server.deps import StrictJSONRoute, Use
 from fastweights.server.errors import documented
-from fastweights.server.schemas import ChatRequest, ForkRequest, NewSession
+from fastweights.server.routes.session_verbs import SessionId, add_verbs
+from fastweights.server.schemas import ChatRequest, NewSession
 from fastweights.server.streams import EventStream, in_thread
 from fastweights.services.records import SessionDetail, SessionInfo, Turn
-from fastweights.services.session_records import CommitInfo
 
 router = APIRouter(
     prefix="/api/text/sessions", tags=["sessions"], route_class=StrictJSONRoute, responses=documented(404, 409)
 )
-SessionId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
 class ChatTurn(Turn):
@@ -41,12 +40,6 @@ async def new_session(body: NewSession, services: Use) -> SessionInfo:
 def session(session_id: SessionId, services: Use) -> SessionDetail:
     """One session with its turns."""
     return services.chat.show(session_id)
-
-
-@router.get("/{session_id}/log")
-def log(session_id: SessionId, services: Use) -> list[CommitInfo]:
-    """Every commit from the head back to the initial state."""
-    return services.chat.log(session_id)
 
 
 @router.post("/{session_id}/chat")
@@ -96,14 +89,4 @@ async def chat_stream(stream: Annotated[EventStream, Depends(_stream)]) -> Async
         yield event
 
 
-@router.post("/{session_id}/reset")
-async def reset(session_id: SessionId, services: Use) -> SessionInfo:
-    """Back to the initial state, as a new commit: the history stays."""
-    return await in_thread(services, lambda: services.chat.reset(session_id))
-
-
-@router.post("/{session_id}/fork", status_code=201)
-async def fork(session_id: SessionId, services: Use, body: ForkRequest | None = None) -> SessionInfo:
-    """A new session from the head of this one, or from one of its commits."""
-    wanted = body or ForkRequest()
-    return await in_thread(services, lambda: services.chat.fork(session_id, wanted.name, wanted.at))
+add_verbs(router, lambda services: services.chat, SessionInfo)
