@@ -142,7 +142,7 @@ def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
     """Compare the ``latest`` units with those p before, for every p."""
     n = len(units)
     latest = min(latest, n - 1)
-    longest = min(n - 1, 256)
+    longest = min(n - 1, latest * 5 // 4)  # farther away, a passage said twice is no cycle yet
     padded = np.concatenate((np.zeros(max(0, longest + latest - n), dtype=np.int64), units))
     m = len(padded)
     recent = padded[m - latest :]
