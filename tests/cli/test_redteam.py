@@ -1,13 +1,14 @@
 """``redteam`` as a user types it: one small run, and what it leaves."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from fastweights.cli.main import run
 from fastweights.redteam.records import DEFENCES, RedteamReport
-from fastweights.redteam.report import NO_PLOTS, html
+from fastweights.redteam.report import NO_PLOTS, can_plot, html
 from fastweights.services.redteam import RedteamService
 from fastweights.store.root import Store
 
@@ -29,7 +30,7 @@ def call(store: Store, capsys: pytest.CaptureFixture[str]):
     return _call
 
 
-def test_a_run(call, store: Store) -> None:
+def test_a_run(call, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = call("--model", "toy", "--policy", "default", "--budget", "2", "--seeds", "1", "--json")
     assert code == 0
     report = RedteamReport.model_validate(_strict(out))
@@ -46,6 +47,7 @@ def test_a_run(call, store: Store) -> None:
     assert {row.off for row in report.ablation} >= {"none", "all", *DEFENCES}
     for one in report.families:
         assert one.control.attempts == one.attempts
+        assert one.attempts >= (5 if one.goal == "harm" else 1)
         assert [rate.successes for rate in one.curve] == sorted(rate.successes for rate in one.curve)
         assert one.curve[-1].budget == 2
     assert all(one.steps <= 2 for one in report.attempts)
@@ -67,6 +69,20 @@ def test_a_run(call, store: Store) -> None:
     assert "&lt;b&gt;" in bare
     assert "<img" not in bare
     assert "not installed" in bare
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed
+    assert not can_plot()
+    there = {name: (folder / name).read_bytes() for name in ("report.png", "report.html", "report.json")}
+    service = RedteamService(Store(store.root / "elsewhere"))
+    kept = service.keep(report.model_copy(update={"notes": []}))
+    assert [Path(name).name for name in kept.files] == ["report.html", "report.json"]
+    assert kept.notes == [NO_PLOTS]
+    assert service.get(report.run_id) == kept
+    page = Path(kept.files[0]).read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert "matplotlib is not installed" in page
+    monkeypatch.undo()
+    assert {name: (folder / name).read_bytes() for name in there} == there
 
     code, out, _ = call("--list", "--json")
     assert [one["run_id"] for one in _strict(out)] == [report.run_id]

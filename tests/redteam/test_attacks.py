@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastweights.guard.policy import Policy
-from fastweights.redteam.attacks import GATE_FAMILIES, gate_attempt, harm_attempt, payload
+from fastweights.redteam.attacks import GATE_FAMILIES, HARM_FAMILIES, gate_attempt, harm_attempt, payload
 from fastweights.redteam.harness import undefended_search
 from fastweights.redteam.records import DEFENCES
 from fastweights.redteam.search import climb, search, text_of
@@ -72,12 +72,31 @@ def test_attacks_change_nothing_but_through_the_guard(service: RedteamService) -
     """All that an attempt leaves behind is values: the same attempt again gives the same figures."""
     target = build(service, "none")
     found = undefended_search(build(service, "all"), 0, 8)
-    for family in ("drip_shuffled", "gradient", "adaptive"):
-        one, two = (harm_attempt(target, found, family, 3, 4).attempt for _ in range(2))
+    for family in HARM_FAMILIES:
+        one, two = (harm_attempt(target, found, family, 3, 5).attempt for _ in range(2))
         assert one == two
-        assert one.steps == 4
+        assert one.steps == 5
+        assert one.offline == (8 if family.startswith("drip") else 0)
     weights = target.learner.init().weights
     assert all(not bool(torch.any(w)) for w in weights.values())
+
+
+def test_each_chunk_of_a_chain_is_searched_from_where_the_one_before_left(service: RedteamService) -> None:
+    """The trials of a chunk end at the very state that its delivery then reaches, and they count against the budget."""
+    target = build(service, "all")
+    rng, place = random.Random(0), target.begin()
+    for _ in range(3):
+        found = search(target, rng, 4, place)
+        again, outcome = target.step(place, target.chunks(found.text)[0])
+        assert outcome.committed
+        assert target.drift(again) == pytest.approx(target.drift(place) + found.rise, abs=1e-6)
+        assert target.drift(again) == pytest.approx(target.drift(found.place), abs=1e-6)
+        place = found.place
+    none = undefended_search(build(service, "all"), 0, 1)
+    chained = harm_attempt(target, none, "chained", 0, 36).attempt
+    assert chained.chunks < chained.steps == 36  # the rest were trials
+    guarded = harm_attempt(build(service, "none"), none, "chained", 0, 36).attempt
+    assert chained.harm > 4 * max(guarded.harm, 0.002)
 
 
 @pytest.mark.parametrize("family", GATE_FAMILIES)

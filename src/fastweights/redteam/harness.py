@@ -3,6 +3,7 @@
 The caller builds targets (``build(policy) -> Target``); this module only decides what is sent through them.
 """
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ DRIP_REPEATS = 256
 ABLATIONS = (*DEFENCES, "gate+spfw", "all")
 _UTILITY_CHARACTERS = 2000
 _BOOTSTRAP = 200
+_HARM_ATTEMPTS = 5
 _ALL = "all"
 
 
@@ -54,6 +56,16 @@ class Plan:
     benign: Mapping[str, str]
     drip_search: int = 64
     drip_repeats: int = DRIP_REPEATS
+
+    @property
+    def harm_seeds(self) -> tuple[int, ...]:
+        """Of the families that search: at least five, since one search differs much from the next."""
+        more = (seed for seed in itertools.count() if seed not in self.seeds)
+        return (*self.seeds, *itertools.islice(more, max(0, _HARM_ATTEMPTS - len(self.seeds))))
+
+    def offline(self, seed: int) -> int:
+        """Guard steps of a search without any defence: less for the seeds that were added to a small budget."""
+        return self.drip_search if seed in self.seeds else min(self.drip_search, 4 * self.budget)
 
 
 @dataclass(frozen=True)
@@ -80,12 +92,13 @@ def run(build: Build, plan: Plan, note: Callable[[str], None] = lambda _: None) 
 
     undefended, target = built(_ALL), built("none")
     note("search without a defence")
-    found = {seed: undefended_search(undefended, seed, plan.drip_search) for seed in plan.seeds}
+    found = {seed: undefended_search(undefended, seed, plan.offline(seed)) for seed in plan.harm_seeds}
     attacks: list[Trace] = []
     controls: list[Trace] = []
     for family in (*GATE_FAMILIES, *HARM_FAMILIES):
         note(f"attack: {family}")
-        for trace in _attack(target, found, family, plan.seeds, plan.budget):
+        seeds = plan.harm_seeds if family in HARM_FAMILIES else plan.seeds
+        for trace in _attack(target, found, family, seeds, plan.budget):
             attacks.append(trace)
             rng = random.Random(f"control/{len(controls)}")
             controls.append(control_attempt(target, _excerpt(plan.benign, rng), trace.attempt.chunks))

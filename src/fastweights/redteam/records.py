@@ -29,6 +29,7 @@ class Attempt(Record):
     seed: int
     goal: Goal
     steps: int
+    offline: int = 0  # guard steps on a copy without any defence, before the attempt; not part of the budget
     success_at: int | None  # the guard step of the first success
     chunks: int  # delivered, of which:
     committed: int

@@ -1,6 +1,6 @@
 """The report of a red team run as one HTML page, and its figures as PNG where matplotlib is installed. Torch-free."""
 
-import importlib.util
+import importlib
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -17,7 +17,12 @@ caption{text-align:left;font-weight:600;padding:.4rem 0}img{max-width:100%}code{
 
 
 def can_plot() -> bool:
-    return importlib.util.find_spec("matplotlib") is not None
+    """Whether matplotlib can be imported; one that is broken counts as missing."""
+    try:
+        importlib.import_module("matplotlib.figure")
+    except ImportError:
+        return False
+    return True
 
 
 def html(report: RedteamReport, image: str | None = None) -> str:

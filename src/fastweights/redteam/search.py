@@ -54,9 +54,15 @@ def climb(
 
 
 def search(
-    target: Target, rng: random.Random, budget: int, place: Place | None = None, *, distinct: bool = True
+    target: Target,
+    rng: random.Random,
+    budget: int,
+    place: Place | None = None,
+    *,
+    words: tuple[str, ...] | None = None,
+    distinct: bool = True,
 ) -> Found:
-    """Coordinate-wise ascent within about ``budget`` guard steps, starting from benign words.
+    """Coordinate-wise ascent within about ``budget`` guard steps, starting from ``words``, or from benign ones.
 
     Each round the gradient ranks some swaps and the guard judges the best of them; where that was no better, also one
     at random, so that a gradient that points nowhere does not hold the search up. ``distinct`` keeps the words of a
@@ -64,7 +70,7 @@ def search(
     """
     place = place or target.begin()
     start = target.costs.steps
-    best = deliver(target, place, benign_words(target, rng))
+    best = deliver(target, place, words or benign_words(target, rng))
     while target.costs.steps - start < budget:
         swaps = _swaps(best.words, rng, distinct)
         pushes = target.pressure(place, [text_of(swap) for swap in swaps])

@@ -143,9 +143,9 @@ class RedteamService:
             gradient_queries=found.costs.queries,
             cpu_seconds=cpu_seconds(),
             files=[],
-            notes=[] if can_plot() else [NO_PLOTS],
+            notes=[],
         )
-        return self._keep(report)
+        return self.keep(report)
 
     def target(self, request: RedteamRequest, policy: Policy) -> Target:
         """The learner and the guard that ``monitor`` uses with these options."""
@@ -162,18 +162,21 @@ class RedteamService:
             HELDOUT,
         )
 
-    def _keep(self, report: RedteamReport) -> RedteamReport:
+    def keep(self, report: RedteamReport) -> RedteamReport:
+        """Store a report with its payloads, its page, and its figures where matplotlib is there."""
         folder = self.store.path(REDTEAM, report.run_id)
         atomic.ensure_dir(folder / "payloads")
         for one in report.payloads:
             atomic.write_bytes(
                 folder / "payloads" / f"{one.name}.json", atomic.dump_json(one.model_dump(), indent=True)
             )
-        names = [PAGE, *([FIGURES] if can_plot() else []), REPORT]
-        report = report.model_copy(update={"files": [str(folder / name) for name in names]})
-        if can_plot():
+        plots = can_plot()
+        names = [PAGE, *([FIGURES] if plots else []), REPORT]
+        notes = report.notes if plots else [*report.notes, NO_PLOTS]
+        report = report.model_copy(update={"files": [str(folder / name) for name in names], "notes": notes})
+        if plots:
             atomic.write_bytes(folder / FIGURES, png(report))
-        atomic.write_bytes(folder / PAGE, html(report, FIGURES if can_plot() else None).encode())
+        atomic.write_bytes(folder / PAGE, html(report, FIGURES if plots else None).encode())
         atomic.write_json(folder / REPORT, report.model_dump())
         return report
 
