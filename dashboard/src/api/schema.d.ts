@@ -324,26 +324,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/text/sessions/{session_id}/log": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Log
-         * @description Every commit from the head back to the initial state.
-         */
-        get: operations["log_api_text_sessions__session_id__log_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/text/sessions/{session_id}/chat": {
         parameters: {
             query?: never;
@@ -388,20 +368,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/text/sessions/{session_id}/reset": {
+    "/api/text/sessions/{session_id}/log": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Reset
-         * @description Back to the initial state, as a new commit: the history stays.
+         * Log
+         * @description Every commit from the head back to the initial state; `all`: also what only tags or earlier heads reach.
          */
-        post: operations["reset_api_text_sessions__session_id__reset_post"];
+        get: operations["log_api_text_sessions__session_id__log_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -422,6 +402,126 @@ export interface paths {
          * @description A new session from the head of this one, or from one of its commits.
          */
         post: operations["fork_api_text_sessions__session_id__fork_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tags
+         * @description The tags of a session.
+         */
+        get: operations["tags_api_text_sessions__session_id__tags_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/tag": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tag
+         * @description Name a commit, or take a tag away.
+         */
+        post: operations["tag_api_text_sessions__session_id__tag_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff
+         * @description What changed from commit `a` (init; with `other`: head) to commit `b` (head) of this session or `other`.
+         */
+        get: operations["diff_api_text_sessions__session_id__diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/checkout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Checkout
+         * @description Move the head to a commit; the head that it leaves stays in the log of all.
+         */
+        post: operations["checkout_api_text_sessions__session_id__checkout_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset
+         * @description Back to the state of a commit (default: the initial one), as a new commit: the history stays.
+         */
+        post: operations["reset_api_text_sessions__session_id__reset_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify
+         * @description Recompute commits from their recorded inputs and compare bit for bit.
+         */
+        post: operations["verify_api_text_sessions__session_id__verify_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -840,23 +940,45 @@ export interface components {
             };
         };
         /**
+         * CheckoutRequest
+         * @description Body of a checkout: the commit that becomes the head.
+         */
+        CheckoutRequest: {
+            /** Commit */
+            commit: string;
+        };
+        /**
          * CommitInfo
-         * @description One line of ``session log``.
+         * @description One line of ``session log``. ``short``: enough of the id to name it; ``state``: SHA-256 of its snapshot;
+         *     ``session`` made it (a fork shows the commits of the session it was forked from); ``to``: what a reset went back
+         *     to; ``committed``, ``blocked``, ``rolled_back``: its chunks through the guard.
          */
         CommitInfo: {
             /** Commit */
             commit: string;
+            /** Short */
+            short: string;
             /** Parent */
             parent: string | null;
             /**
              * Kind
              * @enum {string}
              */
-            kind: "init" | "turn" | "reset";
+            kind: "init" | "turn" | "run" | "reset" | "fork";
             /** Turn */
             turn: number;
             /** Summary */
             summary: string;
+            /** State */
+            state: string;
+            /** Session */
+            session: string | null;
+            /** To */
+            to: string | null;
+            /** Head */
+            head: boolean;
+            /** Tags */
+            tags: string[];
             /** Committed */
             committed: number;
             /** Blocked */
@@ -980,6 +1102,24 @@ export interface components {
             heldout: number | null;
         };
         /**
+         * Environment
+         * @description What bits depend on besides the inputs.
+         */
+        Environment: {
+            /** Fastweights */
+            fastweights: string;
+            /** Torch */
+            torch: string;
+            /** Numpy */
+            numpy: string;
+            /** Threads */
+            threads: number;
+            /** Device */
+            device: string;
+            /** Cpu */
+            cpu: string;
+        };
+        /**
          * Event
          * @description One chunk through the guard. Losses are nats per token; norms are L2 over all fast weights.
          */
@@ -1061,13 +1201,19 @@ export interface components {
         };
         /**
          * ForkRequest
-         * @description Body of a fork. ``name``: id of the new session; ``at``: a commit (default: the head).
+         * @description Body of a fork. ``name``: id of the new session; ``at``: a commit (default: the head); without ``keep_momentum``
+         *     the rule's memory begins anew.
          */
         ForkRequest: {
             /** Name */
             name?: string | null;
             /** At */
             at?: string | null;
+            /**
+             * Keep Momentum
+             * @default true
+             */
+            keep_momentum: boolean;
         };
         /**
          * GatePolicy
@@ -1394,6 +1540,11 @@ export interface components {
              */
             lr: number;
             /**
+             * Momentum
+             * @default 0
+             */
+            momentum: number;
+            /**
              * Clip
              * @description longest gradient that sgd takes whole (L2)
              * @default 1
@@ -1404,33 +1555,8 @@ export interface components {
              * @default 1
              */
             inner_steps: number;
-            /**
-             * @default {
-             *       "name": "default",
-             *       "audit": {
-             *         "max_delta": 0.1,
-             *         "max_z": 8,
-             *         "min_history": 8,
-             *         "mode": "enforce",
-             *         "spread_floor": 0.01,
-             *         "window": 64
-             *       },
-             *       "drift": {
-             *         "budget": 0.5,
-             *         "mode": "enforce"
-             *       },
-             *       "cusum": {
-             *         "limit": 0.3,
-             *         "mode": "enforce",
-             *         "slack": 0.005
-             *       },
-             *       "spfw": {
-             *         "max_rise": 0.01,
-             *         "mode": "enforce"
-             *       }
-             *     }
-             */
-            policy: components["schemas"]["Policy"];
+            /** @description default: the policy that ships for the model, else the plain one */
+            policy?: components["schemas"]["Policy"];
             /**
              * @default {
              *       "robust_z": 6
@@ -1498,6 +1624,11 @@ export interface components {
              */
             lr: number;
             /**
+             * Momentum
+             * @default 0
+             */
+            momentum: number;
+            /**
              * Clip
              * @description longest gradient that sgd takes whole (L2)
              * @default 1
@@ -1508,33 +1639,8 @@ export interface components {
              * @default 1
              */
             inner_steps: number;
-            /**
-             * @default {
-             *       "name": "default",
-             *       "audit": {
-             *         "max_delta": 0.1,
-             *         "max_z": 8,
-             *         "min_history": 8,
-             *         "mode": "enforce",
-             *         "spread_floor": 0.01,
-             *         "window": 64
-             *       },
-             *       "drift": {
-             *         "budget": 0.5,
-             *         "mode": "enforce"
-             *       },
-             *       "cusum": {
-             *         "limit": 0.3,
-             *         "mode": "enforce",
-             *         "slack": 0.005
-             *       },
-             *       "spfw": {
-             *         "max_rise": 0.01,
-             *         "mode": "enforce"
-             *       }
-             *     }
-             */
-            policy: components["schemas"]["Policy"];
+            /** @description default: the policy that ships for the model, else the plain one */
+            policy?: components["schemas"]["Policy"];
             /**
              * @default {
              *       "robust_z": 6
@@ -1759,33 +1865,8 @@ export interface components {
              * @default 64
              */
             chunk_tokens: number;
-            /**
-             * @default {
-             *       "name": "default",
-             *       "audit": {
-             *         "max_delta": 0.1,
-             *         "max_z": 8,
-             *         "min_history": 8,
-             *         "mode": "enforce",
-             *         "spread_floor": 0.01,
-             *         "window": 64
-             *       },
-             *       "drift": {
-             *         "budget": 0.5,
-             *         "mode": "enforce"
-             *       },
-             *       "cusum": {
-             *         "limit": 0.3,
-             *         "mode": "enforce",
-             *         "slack": 0.005
-             *       },
-             *       "spfw": {
-             *         "max_rise": 0.01,
-             *         "mode": "enforce"
-             *       }
-             *     }
-             */
-            policy: components["schemas"]["Policy"];
+            /** @description default: the policy that ships for the model, else the plain one */
+            policy?: components["schemas"]["Policy"];
             /**
              * Model Id
              * @description the same as model
@@ -1801,6 +1882,20 @@ export interface components {
              * @description enforce or switch off SPFW; default: as the policy says
              */
             spfw?: boolean | null;
+        };
+        /**
+         * NumberChange
+         * @description A figure of the guard or of the state at A and at B: drift, canary losses (nats), tokens read, writes.
+         */
+        NumberChange: {
+            /** Name */
+            name: string;
+            /** A */
+            a: number | null;
+            /** B */
+            b: number | null;
+            /** Change */
+            change: number | null;
         };
         /**
          * OodPolicy
@@ -1990,33 +2085,8 @@ export interface components {
              * @default toy
              */
             model: string;
-            /**
-             * @default {
-             *       "name": "default",
-             *       "audit": {
-             *         "max_delta": 0.1,
-             *         "max_z": 8,
-             *         "min_history": 8,
-             *         "mode": "enforce",
-             *         "spread_floor": 0.01,
-             *         "window": 64
-             *       },
-             *       "drift": {
-             *         "budget": 0.5,
-             *         "mode": "enforce"
-             *       },
-             *       "cusum": {
-             *         "limit": 0.3,
-             *         "mode": "enforce",
-             *         "slack": 0.005
-             *       },
-             *       "spfw": {
-             *         "max_rise": 0.01,
-             *         "mode": "enforce"
-             *       }
-             *     }
-             */
-            policy: components["schemas"]["Policy"];
+            /** @description default: the policy that ships for the model, else the plain one */
+            policy?: components["schemas"]["Policy"];
             /**
              * Budget
              * @description guard steps of each attempt, searching included
@@ -2076,6 +2146,14 @@ export interface components {
             cycle?: components["schemas"]["LimitTable"] | null;
             compression?: components["schemas"]["LimitTable"] | null;
         };
+        /**
+         * ResetRequest
+         * @description Body of a reset. ``to``: the commit whose state is taken (default: the initial one).
+         */
+        ResetRequest: {
+            /** To */
+            to?: string | null;
+        };
         /** Roc */
         Roc: {
             /** Score */
@@ -2084,6 +2162,16 @@ export interface components {
             false_alarms: number[];
             /** Detections */
             detections: number[];
+        };
+        /**
+         * RowChange
+         * @description A row of a tensor (second axis, the first is the batch of one) and the L2 norm of its change.
+         */
+        RowChange: {
+            /** Row */
+            row: number;
+            /** L2 */
+            l2: number;
         };
         /**
          * RulePolicy
@@ -2163,6 +2251,37 @@ export interface components {
             drift: number | null;
             /** Turns */
             turns: components["schemas"]["Turn"][];
+        };
+        /**
+         * SessionDiff
+         * @description From commit A to commit B. ``base``: their newest common ancestor; ``a_only``, ``b_only``: the commits since,
+         *     newest first. ``l2``, ``max``, ``relative``, ``cosine`` are over all fast weights that both have.
+         */
+        SessionDiff: {
+            /** Session Id */
+            session_id: string;
+            /** Other Id */
+            other_id: string;
+            a: components["schemas"]["CommitInfo"];
+            b: components["schemas"]["CommitInfo"];
+            /** Base */
+            base: string | null;
+            /** A Only */
+            a_only: components["schemas"]["CommitInfo"][];
+            /** B Only */
+            b_only: components["schemas"]["CommitInfo"][];
+            /** L2 */
+            l2: number;
+            /** Max */
+            max: number;
+            /** Relative */
+            relative: number | null;
+            /** Cosine */
+            cosine: number | null;
+            /** Tensors */
+            tensors: components["schemas"]["TensorChange"][];
+            /** Numbers */
+            numbers: components["schemas"]["NumberChange"][];
         };
         /**
          * SessionInfo
@@ -2254,33 +2373,8 @@ export interface components {
              * @default 64
              */
             chunk_tokens: number;
-            /**
-             * @default {
-             *       "name": "default",
-             *       "audit": {
-             *         "max_delta": 0.1,
-             *         "max_z": 8,
-             *         "min_history": 8,
-             *         "mode": "enforce",
-             *         "spread_floor": 0.01,
-             *         "window": 64
-             *       },
-             *       "drift": {
-             *         "budget": 0.5,
-             *         "mode": "enforce"
-             *       },
-             *       "cusum": {
-             *         "limit": 0.3,
-             *         "mode": "enforce",
-             *         "slack": 0.005
-             *       },
-             *       "spfw": {
-             *         "max_rise": 0.01,
-             *         "mode": "enforce"
-             *       }
-             *     }
-             */
-            policy: components["schemas"]["Policy"];
+            /** @description default: the policy that ships for the model, else the plain one */
+            policy?: components["schemas"]["Policy"];
         };
         /**
          * SpfwPolicy
@@ -2302,6 +2396,72 @@ export interface components {
              * @default 0.01
              */
             max_rise: number;
+        };
+        /**
+         * TagInfo
+         * @description A tag, and the commit that it names or (``deleted``) named.
+         */
+        TagInfo: {
+            /** Session Id */
+            session_id: string;
+            /** Tag */
+            tag: string;
+            /** Commit */
+            commit: string;
+            /** Deleted */
+            deleted: boolean;
+        };
+        /**
+         * TagRequest
+         * @description Body of a tag. ``at``: a commit (default: the head); ``delete``: take the tag away, the commit stays.
+         */
+        TagRequest: {
+            /** Name */
+            name: string;
+            /** At */
+            at?: string | null;
+            /**
+             * Delete
+             * @default false
+             */
+            delete: boolean;
+        };
+        /**
+         * TensorChange
+         * @description One tensor at A and at B; ``b - a`` throughout. None where it cannot be said (a norm of 0, other shapes).
+         */
+        TensorChange: {
+            /** Name */
+            name: string;
+            /**
+             * Part
+             * @enum {string}
+             */
+            part: "weights" | "rule";
+            /** Shape A */
+            shape_a: number[] | null;
+            /** Shape B */
+            shape_b: number[] | null;
+            /** L2 */
+            l2: number | null;
+            /** Max */
+            max: number | null;
+            /** Mean */
+            mean: number | null;
+            /** Relative */
+            relative: number | null;
+            /** Cosine */
+            cosine: number | null;
+            /** Norm A */
+            norm_a: number | null;
+            /** Norm B */
+            norm_b: number | null;
+            /** Changed Rows */
+            changed_rows: number | null;
+            /** Rows */
+            rows: number | null;
+            /** Top Rows */
+            top_rows: components["schemas"]["RowChange"][];
         };
         /** TrainJob */
         TrainJob: {
@@ -2443,6 +2603,69 @@ export interface components {
             bits_per_byte_learning: number;
             /** Gained */
             gained: number;
+        };
+        /**
+         * Verification
+         * @description Commits recomputed from their recorded inputs and their parents' states, oldest first. ``ok``: all of them are
+         *     verified. ``notes``: how this machine differs from the one that made them.
+         */
+        Verification: {
+            /** Session Id */
+            session_id: string;
+            /** Ok */
+            ok: boolean;
+            /** Verified */
+            verified: number;
+            /** Differs */
+            differs: number;
+            /** Damaged */
+            damaged: number;
+            /** Unverifiable */
+            unverifiable: number;
+            environment: components["schemas"]["Environment"];
+            /** Notes */
+            notes: string[];
+            /** Commits */
+            commits: components["schemas"]["VerifiedCommit"][];
+        };
+        /**
+         * VerifiedCommit
+         * @description ``verified``: recomputed, the same bit for bit. ``differs``: ``problem`` names the first mismatch, ``tensor`` the
+         *     tensor if it is one. ``damaged``: an object cannot be read. ``unverifiable``: ``problem`` says why.
+         */
+        VerifiedCommit: {
+            /** Commit */
+            commit: string;
+            /** Short */
+            short: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "init" | "turn" | "run" | "reset" | "fork";
+            /** Turn */
+            turn: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "verified" | "differs" | "damaged" | "unverifiable";
+            /** Problem */
+            problem: string | null;
+            /** Tensor */
+            tensor: string | null;
+            /** State */
+            state: string;
+            /** Recomputed */
+            recomputed: string | null;
+        };
+        /**
+         * VerifyRequest
+         * @description Body of a verification. ``commit``: one commit (default: the head's whole history).
+         */
+        VerifyRequest: {
+            /** Commit */
+            commit?: string | null;
         };
         /**
          * FieldError
@@ -4004,100 +4227,6 @@ export interface operations {
             };
         };
     };
-    log_api_text_sessions__session_id__log_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CommitInfo"][];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Content Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Misdirected Request */
-            421: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Content */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     chat_api_text_sessions__session_id__chat_post: {
         parameters: {
             query?: never;
@@ -4294,9 +4423,11 @@ export interface operations {
             };
         };
     };
-    reset_api_text_sessions__session_id__reset_post: {
+    log_api_text_sessions__session_id__log_get: {
         parameters: {
-            query?: never;
+            query?: {
+                all?: boolean;
+            };
             header?: never;
             path: {
                 session_id: string;
@@ -4311,7 +4442,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SessionInfo"];
+                    "application/json": components["schemas"]["CommitInfo"][];
                 };
             };
             /** @description Bad Request */
@@ -4410,6 +4541,590 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tags_api_text_sessions__session_id__tags_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagInfo"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tag_api_text_sessions__session_id__tag_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TagRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diff_api_text_sessions__session_id__diff_get: {
+        parameters: {
+            query?: {
+                a?: string | null;
+                b?: string | null;
+                other?: string | null;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionDiff"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    checkout_api_text_sessions__session_id__checkout_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckoutRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_api_text_sessions__session_id__reset_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ResetRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_api_text_sessions__session_id__verify_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["VerifyRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verification"];
                 };
             };
             /** @description Bad Request */

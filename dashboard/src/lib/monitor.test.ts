@@ -77,11 +77,17 @@ describe("options", () => {
     ]);
     expect(optionDifferences(a, a)).toEqual([]);
     expect(relaxed(a)).toEqual([]);
+    const table = { side: "low", points: [{ size: 16, limit: 1.794737, typical: 3.75 }, { size: 128, limit: 2, typical: 5 }] };
+    expect(optionDifferences(a, options({ ...a.policy, gate: { entropy: { mode: "enforce", table } } }))).toEqual([
+      { path: "policy.gate.entropy.table", a: "as shipped", b: "1.795 at 16, 2 at 128" },
+    ]);
     expect(relaxed(b)).toEqual(["Projection (SPFW) off", "Instruction override observed"]);
   });
 
   it("names them as the page does", () => {
     expect(optionName("policy.gate.blob.mode")).toBe("Encoded or minified");
+    expect(optionName("policy.name")).toBe("Policy");
+    expect(optionName("policy.gate.entropy.table")).toBe("Token entropy");
     expect(optionName("policy.drift.budget")).toBe("Drift budget, budget");
     expect(optionName("chunk_tokens")).toBe("chunk tokens");
   });

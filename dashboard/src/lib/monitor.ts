@@ -93,11 +93,22 @@ export function optionDifferences(a: MonitorOptions, b: MonitorOptions): OptionD
 }
 
 function flat(value: unknown, prefix = "", out = new Map<string, string>()): Map<string, string> {
-  if (Array.isArray(value)) out.set(prefix, `${value.length} given`);
+  const points = limits(value);
+  if (points) out.set(prefix, points);
+  else if (Array.isArray(value)) out.set(prefix, `${value.length} given`);
   else if (typeof value === "object" && value !== null) {
     for (const [name, inner] of Object.entries(value)) flat(inner, prefix ? `${prefix}.${name}` : name, out);
-  } else if (value !== null && value !== undefined) out.set(prefix, String(value));
+  } else if (value !== null && value !== undefined) out.set(prefix, typeof value === "number" ? short(value) : String(value));
   return out;
+}
+
+const short = (value: number): string => (Number.isInteger(value) ? String(value) : String(+value.toPrecision(4)));
+
+/** A table of limits over sizes, in one line: `1.795 at 16, 2.238 at 128`; null for anything else. */
+function limits(value: unknown): string | null {
+  const points = typeof value === "object" && value !== null && "points" in value ? value.points : null;
+  if (!Array.isArray(points)) return null;
+  return (points as { size: number; limit: number }[]).map((point) => `${short(point.limit)} at ${point.size}`).join(", ");
 }
 
 /** Rules that a run did not enforce: `audit off`, `override observed`; empty where all do. */
@@ -127,10 +138,11 @@ export const NAMES: Record<string, string> = {
 
 /** An option's path as the page calls it. */
 export function optionName(path: string): string {
+  if (path === "policy.name") return "Policy";
   const parts = path.split(".");
   const rule = parts.at(-2);
   if (parts.at(-1) === "mode" && rule) return NAMES[rule] ?? rule.replaceAll("_", " ");
-  const named = parts.filter((part) => part !== "policy" && part !== "gate").map((part) => NAMES[part] ?? part.replaceAll("_", " "));
+  const named = parts.filter((part) => part !== "policy" && part !== "gate" && part !== "table").map((part) => NAMES[part] ?? part.replaceAll("_", " "));
   return named.join(", ");
 }
 

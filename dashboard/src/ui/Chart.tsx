@@ -47,6 +47,9 @@ function isAlone(column: ArrayLike<number | null | undefined> | undefined): bool
   return values === 1;
 }
 
+/** Room for the longest tick of the vertical axis. */
+const room = (ticks: readonly string[] | null): number => Math.max(46, 13 + 6.6 * Math.max(0, ...(ticks ?? []).map((tick) => tick.length)));
+
 const isEmpty = ([, ...columns]: ArrayLike<number | null | undefined>[]): boolean =>
   columns.every((column) => lastKnown(column as (number | null)[]) === null);
 
@@ -94,7 +97,7 @@ export function Chart({ title, unit, xLabel, curves, format, sparse = false, syn
         cursor: { sync: { key: sync }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
         axes: [
           { ...axis, grid: { show: false }, size: 28, gap: 4, incrs: WHOLE },
-          { ...axis, size: 46, gap: 6, values: (u, ticks) => ticks.map((tick) => (isEmpty([...u.data]) ? "" : axisTick(tick))) },
+          { ...axis, size: (_, ticks) => room(ticks), gap: 6, values: (u, ticks) => ticks.map((tick) => (isEmpty([...u.data]) ? "" : axisTick(tick))) },
         ],
         series: [
           {},

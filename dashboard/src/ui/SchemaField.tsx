@@ -44,7 +44,7 @@ export function SchemaField({ schema, path, label, values, onChange, disabled, p
     <NumberInput
       label={named}
       value={typeof value === "number" ? value : ""}
-      placeholder={placeholder ?? (info.default === undefined || info.default === null ? undefined : String(info.default))}
+      placeholder={placeholder ?? shown(info.default)}
       min={info.min}
       max={info.max}
       allowDecimal={!info.integer}
@@ -54,6 +54,12 @@ export function SchemaField({ schema, path, label, values, onChange, disabled, p
       disabled={disabled}
     />
   );
+}
+
+/** A default as the placeholder shows it: four digits are enough. */
+function shown(value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  return typeof value === "number" && !Number.isInteger(value) ? String(+value.toPrecision(4)) : String(value);
 }
 
 function problem(value: unknown, min?: number, max?: number, exclusive?: boolean): string | undefined {

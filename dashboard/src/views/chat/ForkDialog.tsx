@@ -22,7 +22,7 @@ export function ForkDialog({ sessionId, at, from, onClose }: Props) {
       take(
         api.POST("/api/text/sessions/{session_id}/fork", {
           params: { path: { session_id: sessionId } },
-          body: { name: name.trim() || null, at: at ?? null },
+          body: { name: name.trim() || null, at: at ?? null, keep_momentum: true },
         }),
       ),
     onSuccess: (made) => {

@@ -10,7 +10,7 @@ import { DecisionMark } from "../../ui/Status";
 import { ForkDialog } from "./ForkDialog";
 import classes from "./LogDrawer.module.css";
 
-const KIND: Record<CommitInfo["kind"], string> = { init: "Start", turn: "Turn", reset: "Reset" };
+const KIND: Record<CommitInfo["kind"], string> = { init: "Start", turn: "Turn", run: "Run", reset: "Reset", fork: "Fork" };
 
 /** Every commit of a session, newest first; each can be forked from. */
 export function LogDrawer({ sessionId, opened, onClose }: { sessionId: string; opened: boolean; onClose: () => void }) {
@@ -25,6 +25,9 @@ export function LogDrawer({ sessionId, opened, onClose }: { sessionId: string; o
             <div className={classes.head}>
               <b>{commit.kind === "turn" ? `Turn ${commit.turn}` : KIND[commit.kind]}</b>
               <code title={commit.commit}>{shortHash(commit.commit)}</code>
+              {commit.tags.map((tag) => (
+                <b key={tag}>{tag}</b>
+              ))}
               <span title={clock(commit.created_at)}>{ago(commit.created_at, Date.now())}</span>
               <Tooltip label="Fork the session from this commit">
                 <ActionIcon size="sm" aria-label={`Fork from ${shortHash(commit.commit)}`} onClick={() => setAt(commit)}>

@@ -3,14 +3,16 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { api, take } from "../../api/client";
-import { models, openapi, queryClient, session, sessions } from "../../api/queries";
+import { models, openapi, policies, queryClient, session, sessions } from "../../api/queries";
 import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
 import { NAMES } from "../../lib/monitor";
+import { merged, resolved } from "../../lib/policies";
 import { atPath, field, leaves } from "../../lib/schema";
 import { Empty } from "../../ui/Empty";
 import { Fold } from "../../ui/Fold";
 import { Menu } from "../../ui/icons";
+import { PolicySelect } from "../../ui/PolicySelect";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
@@ -23,15 +25,21 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
   const [, navigate] = useLocation();
   const [chosen, setChosen] = useState<string | null>(model);
   const [options, setOptions] = useState<Values>({});
+  const policyList = useQuery(policies);
+  const [policyName, setPolicyName] = useState("default");
 
   const usable = (modelList.data ?? [])
     .filter((entry) => entry.status === "ready")
     .sort((a, b) => Number(a.shipped) - Number(b.shipped) || b.created_at.localeCompare(a.created_at));
   const info = usable.find((entry) => entry.model_id === chosen) ?? usable[0];
 
+  const base = { policy: resolved(policyList.data ?? [], policyName, info?.model_id ?? "")?.policy };
+
   const create = useMutation({
-    mutationFn: () =>
-      take(api.POST("/api/text/sessions", { body: { ...options, model: info?.model_id ?? null } as unknown as NewSessionBody })),
+    mutationFn: () => {
+      const body = { ...options, policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
+      return take(api.POST("/api/text/sessions", { body: body as unknown as NewSessionBody }));
+    },
     onSuccess: (made) => {
       queryClient.setQueryData(session(made.session_id).queryKey, { ...made, turns: [] });
       void queryClient.invalidateQueries({ queryKey: sessions.queryKey });
@@ -39,10 +47,10 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
     },
   });
 
-  const value = (path: string) => atPath(options, path) ?? field(schema.data, "SessionOptions", path).default;
+  const value = (path: string) => atPath(options, path) ?? atPath(base, path) ?? field(schema.data, "SessionOptions", path).default;
   const gate = leaves(schema.data, "SessionOptions", "policy.gate");
   const input = (path: string, label: string, disabled = false) => (
-    <SchemaField key={path} schema="SessionOptions" path={path} label={label} values={options} onChange={setOptions} disabled={disabled} />
+    <SchemaField key={path} {...{ path, label, disabled, base }} schema="SessionOptions" values={options} onChange={setOptions} />
   );
 
   return (
@@ -68,7 +76,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
           it learned stays in its fast weights, turn after turn; the model itself does not change.
         </p>
         <Problem error={modelList.error} onRetry={() => void modelList.refetch()} />
-        <Problem error={schema.error} onRetry={() => void schema.refetch()} />
+        <Problem error={schema.error ?? policyList.error} onRetry={() => void Promise.all([schema.refetch(), policyList.refetch()])} />
         {modelList.data && usable.length === 0 ? (
           <Empty title="No model is ready" action={<Button component={Link} href="/train">Train one</Button>}>
             A run that has finished on the Train page shows up here.
@@ -83,6 +91,14 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
               onChange={setChosen}
               description={info && <About model={info} />}
               inputWrapperOrder={["label", "input", "description", "error"]}
+            />
+            <PolicySelect
+              value={policyName}
+              model={info?.model_id ?? ""}
+              onChange={(name) => {
+                setPolicyName(name);
+                setOptions(({ policy: _, ...rest }) => rest);
+              }}
             />
             <Fold title="Advanced" about={schema.data ? describe(value) : "how it learns, and what the guard enforces"}>
               <fieldset>
@@ -115,7 +131,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
             </Fold>
             <Problem error={create.error} />
             <div>
-              <Button type="submit" loading={create.isPending} disabled={!info}>
+              <Button type="submit" loading={create.isPending} disabled={!info || !policyList.data}>
                 Start session
               </Button>
             </div>

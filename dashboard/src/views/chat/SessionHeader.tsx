@@ -81,6 +81,7 @@ function describe({ options }: SessionDetail): string {
   const memory = options.memory === "low_rank" ? `low rank ${options.rank}` : options.memory;
   const steps = options.inner_steps > 1 ? `, ${plural(options.inner_steps, "inner step")}` : "";
   const momentum = options.momentum > 0 ? `, momentum ${options.momentum}` : "";
-  const spfw = options.policy.spfw.mode === "off" ? "" : `, SPFW ${options.policy.spfw.mode}`;
+  const mode = options.policy?.spfw.mode ?? "off";
+  const spfw = mode === "off" ? "" : `, SPFW ${mode}`;
   return `${memory} memory, ${options.rule} at ${options.lr}${momentum}${steps}, ${options.chunk_tokens}-token chunks${spfw}`;
 }

@@ -9,7 +9,7 @@ export function Ablation({ rows }: { rows: RedteamReport["ablation"] }) {
   return (
     <Part
       title="Ablation: what each defence is worth"
-      about="The same attacks with one defence off, the attacker adapting to what is left. Attempts that succeeded, and the most harm they did in nats. Fewer seeds than above: half of them for the searches, one for the rest."
+      about="The same attacks with one defence off, the attacker adapting to what is left. Attempts that succeeded, and the most harm they did in nats. Below the first row with fewer seeds: half of them for the searches, one for the rest."
     >
       <Wide label="Ablation">
         <thead>

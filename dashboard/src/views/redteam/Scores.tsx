@@ -24,7 +24,7 @@ export function Scores({ aucs, rocs }: { aucs: RedteamReport["auc"]; rocs: Redte
               key={roc.score}
               square
               title={scoreName(roc.score)}
-              reading={percent(found)}
+              reading={`finds ${percent(found)}`}
               label={`ROC of ${scoreName(roc.score)}: finds ${percent(found)} of attack chunks at ${percent(ALARMS)} false alarms`}
               x={[
                 { at: 0, text: "0" },

@@ -8,6 +8,7 @@ import classes from "./RunForm.module.css";
 const LABELS: Record<string, string> = {
   max_delta: "Largest rise (nats)",
   max_z: "Largest z",
+  max_rise: "Rise let pass (nats)",
   min_history: "Writes before z counts",
   window: "Window of z",
   spread_floor: "Least spread (nats)",

@@ -72,9 +72,14 @@ export function RunHistory({ runs, current, other }: Props) {
                   {run.source} {run.input_bytes > 0 && <span className="muted">{bytes(run.input_bytes)}</span>}
                 </td>
                 <td>{run.request.model}</td>
-                <td className={table.clip} title={loose.join(", ")}>
-                  {!run.request.updates && "no writes, "}
-                  {loose.length === 0 ? "all enforced" : loose.length > 2 ? `${loose.length} relaxed` : loose.join(", ")}
+                <td className={table.clip} title={loose.join(", ") || "all rules enforced"}>
+                  {[
+                    run.request.policy?.name,
+                    !run.request.updates && "no writes",
+                    loose.length > 2 ? `${loose.length} relaxed` : loose.join(", "),
+                  ]
+                    .filter(Boolean)
+                    .join(", ")}
                 </td>
                 <td className={table.right}>{whole(sum?.chunks)}</td>
                 <td className={table.right}>{whole(sum?.blocked)}</td>

@@ -54,7 +54,7 @@ export function RunStrip({ reading, children, ref }: { reading: Reading; childre
         </Card>
         <Card name="Chunks" value={whole(sum.chunks)} />
         <Card name="Tokens" value={whole(sum.tokens)} />
-        <Card name="Tokens per CPU second" value={count(reading.summary?.tokens_per_cpu_second)} />
+        <Card name="Tokens per CPU s" value={count(reading.summary?.tokens_per_cpu_second)} />
         <Card name="Mean loss (nats)" value={fixed(sum.loss_mean)} />
         <Card name="Drift (nats)" value={signed(sum.drift, 4)} />
       </dl>
@@ -82,6 +82,7 @@ function about({ run, request }: Reading): string {
     `model ${request.model}${toy ? ` (${request.backbone.toUpperCase()}, ${objective})` : ""}`,
     `${plural(request.chunk_tokens, "token")} a chunk`,
     request.updates ? "" : "nothing written",
+    request.policy ? `policy ${request.policy.name}` : "",
     loose.length > 4 ? `${loose.length} rules not enforced` : loose.join(", ") || "all rules enforced",
     run.own_canaries ? plural(run.own_canaries, "own canary", "own canaries") : "",
     clock(run.created_at),

@@ -32,7 +32,7 @@ export function RunStrip({ run, ref }: { run: Run; ref?: Ref<HTMLElement> }) {
             </Button>
           )}
           {run.usable && !live && (
-            <Button component={Link} href={`/chat?model=${run.id}`} variant="light" size="xs">
+            <Button component={Link} href={`/chat?model=${run.id}`} variant="default" size="xs">
               Chat with it
             </Button>
           )}
