@@ -1,0 +1,236 @@
+"""Reading a world with a NanoSSM whose weights learn: a saved state and n steps give the new state and what happened.
+
+Every 32 steps the guard judges one write. Three models read the same steps side by side: the learning one, the base,
+and the weights that this run began with. What is read between two writes is computed in blocks of one fixed shape,
+padded where it ends early, so that in how many runs a trajectory is read changes no bit of it.
+
+Legend: T steps of a block, J inputs, O outputs, D hidden states; V the three models side by side.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastweights.core import state as fast_state
+from fastweights.core.learner import GradientLearner, Learner
+from fastweights.core.least_squares import LeastSquaresLearner
+from fastweights.core.rules import SGD, Muon
+from fastweights.core.state import Chunk, FastState, Weights
+from fastweights.data import physics
+from fastweights.data.physics import Trajectory, World
+from fastweights.guard.canaries import Canaries
+from fastweights.guard.event import Event
+from fastweights.guard.guard import Guard
+from fastweights.guard.regression import Reread, regression_checks
+from fastweights.guard.state import GuardState, Session
+from fastweights.models.nano import INPUTS, OUTPUTS, Blocks, NanoSSM, nano_chunk, targets
+from fastweights.models.nano_config import CHUNK, NanoLearning
+
+PUSHES = {"push-x": (1.0, 0.0), "push-y": (0.0, 1.0)}
+"""Accelerations of a body at rest: what they do is the same in every world, so no world may make a model unlearn it."""
+
+
+@dataclass(frozen=True, eq=False)
+class NanoState:
+    """Where a reader stands: what is saved, forked and gone on from.
+
+    ``base_h_BD``: the base model's hidden state at the latest write; ``open_x_TJ`` and ``open_y_TO`` hold the
+    ``open_steps`` steps read since then (zeros behind them).
+    """
+
+    session: Session
+    world: World
+    base_h_BD: Tensor
+    open_x_TJ: Tensor
+    open_y_TO: Tensor
+    open_steps: int
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Flat: ``weights/``, ``rule/``, ``carry/`` and ``step`` as every session has, and ``reader/``."""
+        return {
+            **fast_state.to_tensors(self.session.fast),
+            "reader/base_h": self.base_h_BD,
+            "reader/open_x": self.open_x_TJ,
+            "reader/open_y": self.open_y_TO,
+            "reader/open_steps": torch.tensor(self.open_steps),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The rest: ``guard`` and ``world``."""
+        return {"guard": self.session.guard.to_json(), "world": self.world.to_json()}
+
+
+class Steps(NamedTuple):
+    """What each step cost, one entry a step: squared errors, mean over position and velocity (fp64).
+
+    ``adaptive``: under the weights that the steps before it made; ``baseline``: the base model; ``session_frozen``: the
+    weights that the run began with; ``oracle`` and ``mean_mu``: the simulator with the true and with the mean friction.
+    """
+
+    t: NDArray[np.int64]
+    baseline: NDArray[np.float64]
+    session_frozen: NDArray[np.float64]
+    adaptive: NDArray[np.float64]
+    oracle: NDArray[np.float64]
+    mean_mu: NDArray[np.float64]
+    did_update: NDArray[np.bool_]
+    update_ok: NDArray[np.bool_]
+
+
+class Write(NamedTuple):
+    """One transaction: after step ``t``."""
+
+    t: int
+    event: Event
+
+
+class Reading(NamedTuple):
+    state: NanoState
+    steps: Steps
+    writes: list[Write]
+
+
+class Part(NamedTuple):
+    """A block's worth of a run, or the piece of one that it begins or ends with."""
+
+    state: NanoState
+    steps: Steps
+    write: Write | None
+
+
+class NanoReader:
+    """Reads worlds with one base model, rule and policy; holds no world's state."""
+
+    def __init__(self, model: NanoSSM, learning: NanoLearning) -> None:
+        self.learning = learning
+        self.plain = NanoSSM(model.config, {**model.weights, "a_raw": model.a_raw})
+        replayed = NanoSSM(model.config, {**model.weights, "a_raw": model.a_raw}, learning.replay)
+        self.learner: Learner = _learner(self.plain, replayed, learning)
+        self._base = self.plain.init_weights(1)
+        policy = learning.policy
+        self.guard = Guard(
+            policy.shared(), self._canaries(), regression_checks(policy, self._reread), score_after=False
+        )
+
+    def start(self, world: World) -> NanoState:
+        """Nothing read yet, the base model's weights, a fresh optimiser."""
+        session = self.guard.begin(self.learner, self.learner.init())
+        base_h_BD = self.plain.a_raw.new_zeros(1, self.plain.config.states)
+        return NanoState(session, world, base_h_BD, torch.zeros(CHUNK, INPUTS), torch.zeros(CHUNK, OUTPUTS), 0)
+
+    def load(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> NanoState:
+        """The inverse of :meth:`NanoState.to_tensors` and :meth:`NanoState.to_json`; ValueError names what is wrong."""
+        own = {name: t for name, t in tensors.items() if name.startswith("reader/")}
+        fast = fast_state.from_tensors({k: t for k, t in tensors.items() if k not in own}, self.learner.init())
+        if missing := {"reader/base_h", "reader/open_x", "reader/open_y", "reader/open_steps"} - set(own):
+            raise ValueError(f"state lacks tensor {min(missing)!r}")
+        return NanoState(
+            Session(fast, GuardState.from_json(rest["guard"])),
+            World.from_json(rest["world"]),
+            own["reader/base_h"],
+            own["reader/open_x"],
+            own["reader/open_y"],
+            int(own["reader/open_steps"]),
+        )
+
+    def read(self, state: NanoState, steps: int) -> Reading:
+        """The next ``steps`` steps of the state's world."""
+        parts = [*self.parts(state, steps)]
+        columns = zip(*(part.steps for part in parts), strict=True)
+        joined = Steps(*(np.concatenate(column) for column in columns)) if parts else _nothing()
+        return Reading(
+            parts[-1].state if parts else state, joined, [part.write for part in parts if part.write is not None]
+        )
+
+    def parts(self, state: NanoState, steps: int) -> Iterator[Part]:
+        """The same, as it happens: each part has the state after it."""
+        begun, begun_h_BD = state.session.fast.weights, state.session.fast.carry["h"]
+        while steps > 0:
+            world, path = physics.advance(state.world, min(steps, CHUNK - state.open_steps))
+            steps -= len(path)
+            before = state.world.step
+            state, found_VN, write, begun_h_BD = self._block(state, begun, begun_h_BD, path)
+            state = replace(state, world=world)
+            yield Part(state, _columns(before, found_VN, world, path, write), write)
+
+    # ------------------------------------------------------------------ inside
+
+    def _block(
+        self, state: NanoState, begun: Weights, begun_h_BD: Tensor, path: Trajectory
+    ) -> tuple[NanoState, NDArray[np.float64], Write | None, Tensor]:
+        """Some steps of one block: state after, errors ``[V, N]`` of (learning, base, begun), the write if due."""
+        opened, filled = state.open_steps, state.open_steps + len(path)
+        x_TJ, y_TO = state.open_x_TJ.clone(), state.open_y_TO.clone()
+        x_TJ[opened:filled] = torch.from_numpy(self.plain.inputs(path.vel[:-1], path.action))
+        y_TO[opened:filled] = torch.from_numpy(targets(path.vel))
+        chunk = nano_chunk(x_TJ[None], y_TO[None])
+        fast = state.session.fast
+        errors_VT, h_VD = self._predict(
+            [fast.weights, self._base, begun], [fast.carry["h"], state.base_h_BD, begun_h_BD], chunk
+        )
+        chunk = self.learner.prepare(chunk, fast.carry)
+        if isinstance(self.learner, LeastSquaresLearner):  # it predicts each step with all before it
+            errors_VT[0] = self.learner.innovations(fast, chunk)[0].square().mean(-1)
+        found = errors_VT[:, opened:filled].numpy()
+        if filled < CHUNK:
+            return replace(state, open_x_TJ=x_TJ, open_y_TO=y_TO, open_steps=filled), found, None, begun_h_BD
+        outcome = self.guard.step(self.learner, state.session, chunk)
+        after = NanoState(outcome.session, state.world, h_VD[1:2], torch.zeros_like(x_TJ), torch.zeros_like(y_TO), 0)
+        return after, found, Write(state.world.step + len(path), outcome.event), h_VD[2:]
+
+    def _predict(self, weights: list[Weights], start: list[Tensor], chunk: Chunk) -> tuple[Tensor, Tensor]:
+        """Errors ``[V, T]`` (fp64) of several sets of weights over one block, and the hidden states after it."""
+        stacked = {name: torch.cat([w[name] for w in weights]) for name in weights[0]}
+        filtered_BCJDT, _ = self.plain.filtered(chunk.inputs["x"])
+        targets_BCOT = chunk.inputs["y"].mT.unsqueeze(1)
+        share = torch.ones(())
+        found = self.plain.read(
+            stacked, Blocks(filtered_BCJDT, filtered_BCJDT[:, 0], targets_BCOT, share, torch.cat(start))
+        )
+        return found.error_BCOT[:, 0].double().square().mean(1), found.h_BCDT[:, 0, :, -1]
+
+    def _reread(self, state: FastState, chunk: Chunk) -> Reread:
+        found = self.plain.read(state.weights, chunk.inputs["features"])
+        loss = float((chunk.inputs["features"].share_BC1T * found.error_BCOT.square()).sum())
+        return Reread(loss, float(found.h_BCDT.abs().max()))
+
+    def _canaries(self) -> Canaries:
+        push_B12 = np.array([*PUSHES.values()])[:, None]
+        vel_B22 = np.concatenate([np.zeros_like(push_B12), push_B12], 1)
+        x_B1J, y_B1O = self.plain.inputs(vel_B22[:, :1], push_B12), targets(vel_B22)
+        reader = self.learner if isinstance(self.learner, LeastSquaresLearner) else GradientLearner(self.plain, SGD())
+        return Canaries.prepare(reader, [*PUSHES], nano_chunk(torch.from_numpy(x_B1J), torch.from_numpy(y_B1O)))
+
+
+def _learner(plain: NanoSSM, replayed: NanoSSM, learning: NanoLearning) -> Learner:
+    if learning.rule == "rls":
+        return LeastSquaresLearner(plain, learning.forgetting, learning.prior)
+    nesterov = learning.momentum > 0
+    make = Muon if learning.rule == "muon" else SGD
+    return GradientLearner(replayed, make(learning.rate, learning.momentum, nesterov), learning.inner_steps)
+
+
+def _columns(before: int, found_VN: NDArray[np.float64], world: World, path: Trajectory, write: Write | None) -> Steps:
+    did, ok = np.zeros(len(path), dtype=np.bool_), np.zeros(len(path), dtype=np.bool_)
+    if write is not None:
+        did[-1], ok[-1] = True, write.event.decision == "committed"
+    return Steps(
+        np.arange(before + 1, before + len(path) + 1),
+        found_VN[1],
+        found_VN[2],
+        found_VN[0],
+        physics.simulator_errors(world.mode, world.mu, path),
+        physics.simulator_errors(world.mode, physics.MEAN_MU, path),
+        did,
+        ok,
+    )
+
+
+def _nothing() -> Steps:
+    empty, flags = np.zeros(0), np.zeros(0, dtype=np.bool_)
+    return Steps(np.zeros(0, dtype=np.int64), empty, empty, empty, empty, empty, flags, flags)
