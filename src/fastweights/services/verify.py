@@ -123,5 +123,14 @@ def _compare(commit: Commit, recorded: bytes, made: Made) -> tuple[str | None, s
 
 
 def _first_difference(kept: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """The first field of ``new`` that ``kept`` does not hold bit for bit."""
-    return next((k for k in new if k not in kept or atomic.dump_json(kept[k]) != atomic.dump_json(new[k])), None)
+    """The first field of ``new`` that ``kept`` holds otherwise, or lacks."""
+    return next((name for name in new if name not in kept or not _agree(kept[name], new[name])), None)
+
+
+def _agree(kept: Any, new: Any) -> bool:
+    """Equal bit for bit in every field that both know: a later version may report more."""
+    if isinstance(kept, dict) and isinstance(new, dict):
+        return all(_agree(kept[name], new[name]) for name in kept.keys() & new.keys())
+    if isinstance(kept, list) and isinstance(new, list):
+        return len(kept) == len(new) and all(map(_agree, kept, new))
+    return atomic.dump_json(kept) == atomic.dump_json(new)
