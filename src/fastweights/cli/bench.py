@@ -51,6 +51,24 @@ def decode(*, model: str | None = None, prefix: int = 256, tokens: int = 64, rep
 
 
 @app.command
+def gate(*, size: int = 65_536, repeats: int = 9, seed: int = 0) -> None:
+    """The input gate on texts made to cost it most: CPU milliseconds a verdict, and how they grow.
+
+    Parameters
+    ----------
+    size
+        Characters a text.
+    repeats
+        Texts of each family.
+    seed
+        Of the texts.
+    """
+    from fastweights.services.bench_gate import bench_gate
+
+    _report(bench_gate(size=size, repeats=repeats, seed=seed))
+
+
+@app.command
 def monitor(
     *, backbone: Literal["ssm", "gru"] = "ssm", chunk_tokens: int = 128, tokens: int = 20_000, repeats: int = 5
 ) -> None:

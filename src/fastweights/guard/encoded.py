@@ -19,12 +19,12 @@ _MIN_LETTERS = 12  # a run of letters is judged by its pairs from here on
 
 @functools.cache
 def _class_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Byte -> character class; (class, class) -> evidence in nats for base64 and for hex.
+    """Byte -> character class; 4 * class + class -> evidence in nats for base64 and for hex.
 
     Classes: 0 lower, 1 upper, 2 digit, 3 other. Natural words hardly ever change class inside; encoded bytes change in
     two of three places (base64) or in every second (hex).
     """
-    classes = np.full(256, 3, dtype=np.int64)
+    classes = np.full(256, 3, dtype=np.uint8)
     for first, last, number in ((97, 122, 0), (65, 90, 1), (48, 57, 2)):
         classes[first : last + 1] = number
     natural = np.array([[0.965, 0.012, 0.008], [0.10, 0.85, 0.02], [0.03, 0.02, 0.95]])
@@ -33,12 +33,13 @@ def _class_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     of_hex = np.array([6, 6, 10])
     hex_evidence = np.log(np.tile(of_hex / 16, (3, 1)) / natural)
     hex_evidence[0, 1] = hex_evidence[1, 0] = -6.0  # one case only
-    return classes, base64_evidence, hex_evidence
+    by_pair = [np.pad(table, (0, 1)).ravel() for table in (base64_evidence, hex_evidence)]  # 4 * first + second
+    return classes, by_pair[0], by_pair[1]
 
 
 @functools.cache
 def _pair_evidence() -> np.ndarray:
-    """(byte, byte) -> evidence in nats that two letters were drawn at random, not written; 0 for other bytes.
+    """256 * byte + byte -> evidence in nats that two letters were drawn at random, not written; 0 for other bytes.
 
     Against the pairs of the shipped text, at least one in 250 for each: other languages have theirs.
     """
@@ -51,10 +52,10 @@ def _pair_evidence() -> np.ndarray:
     table = np.zeros((256, 256))
     for base in (97, 65):
         table[base : base + 26, base : base + 26] = evidence
-    return table
+    return table.ravel()
 
 
-_NOT_HEX = np.ones(256, dtype=np.int64)
+_NOT_HEX = np.ones(256, dtype=np.uint8)
 _NOT_HEX[list(b"0123456789abcdefABCDEF")] = 0
 
 
@@ -69,25 +70,26 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
         return int(covered.sum())
     classes, base64_evidence, hex_evidence = _class_tables()
     kinds = classes[raw]
-    low, high = kinds[:-1], kinds[1:]
-    inside = (low < 3) & (high < 3)
-    a, b = np.where(inside, low, 0), np.where(inside, high, 0)
-    starts = np.array([start for start, _ in spans])
-    ends = np.array([end for _, end in spans])
+    pairs = kinds[:-1] * 4 + kinds[1:]
+    starts, ends = np.array(spans).T
 
     def total(evidence: np.ndarray) -> np.ndarray:
         sums = np.concatenate(([0.0], np.cumsum(evidence), [0.0]))
         return sums[ends - 1] - sums[starts]
 
-    total64 = total(np.where(inside, base64_evidence[a, b], 0.0))
-    not_hex = np.concatenate(([0], np.cumsum(_NOT_HEX[raw])))
-    total16 = np.where(not_hex[ends] == not_hex[starts], total(np.where(inside, hex_evidence[a, b], 0.0)), -99.0)
-    letters = total(_pair_evidence()[raw[:-1], raw[1:]])
-    digits = np.concatenate(([0], np.cumsum(kinds == 2)))
+    digits = np.concatenate(([0], np.cumsum(kinds == 2, dtype=np.int64)))
     with_digit = digits[ends] > digits[starts]
-    needed = np.where(with_digit, _MIN_EVIDENCE, _MIN_EVIDENCE_LETTERS)
-    strong = np.maximum(total64, total16) >= needed
-    strong |= ~with_digit & (ends - starts >= _MIN_LETTERS) & (letters >= _MIN_A_LETTER * (ends - starts))
+    best = total(base64_evidence[pairs])
+    not_hex = np.concatenate(([0], np.cumsum(_NOT_HEX[raw], dtype=np.int64)))
+    is_hex = not_hex[ends] == not_hex[starts]
+    if is_hex.any():
+        best = np.where(is_hex, np.maximum(best, total(hex_evidence[pairs])), best)
+    strong = best >= np.where(with_digit, _MIN_EVIDENCE, _MIN_EVIDENCE_LETTERS)
+    long = ~with_digit & (ends - starts >= _MIN_LETTERS)
+    if long.any():
+        strong |= long & (
+            total(_pair_evidence()[raw[:-1].astype(np.int32) * 256 + raw[1:]]) >= _MIN_A_LETTER * (ends - starts)
+        )
     for start, end in zip(starts[strong].tolist(), ends[strong].tolist(), strict=True):
         covered[start:end] = True
     return int(covered.sum())

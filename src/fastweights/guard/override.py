@@ -32,7 +32,8 @@ from fastweights.guard.views import decoded, leet, looks_leet, rot13, squeeze
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
 _WORD_OR_BREAK = re.compile(_WORD.pattern + r"|[.!?\n]")
-_ENDS_WITH_EARLIER = re.compile(r"(?:above|previous|preceding|foregoing|prior|earlier) ?[.!?\n]")
+_EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
+_ENDS_WITH_EARLIER = re.compile(rf"(?:{'|'.join(_EARLIER)}) ?[.!?\n]")
 _BREAK = re.compile(r"[.!?](?=\s)|\n\s*\n")
 _MAX_TAGS = 300
 _MAX_WINDOWS = 40
@@ -40,7 +41,8 @@ _TEMPLATE = re.compile(
     r"<\|(?:im_start|im_sep|start_header_id|start_of_turn)\|> {0,3}(?:system|developer)|<\|system\|>|<< ?sys ?>>"
     r"|<start_of_turn> ?system"
 )
-_TAG_NAMES = re.compile("system|sys|developer|admin|root|operator|override")
+_TAG_WORDS = ("sys", "developer", "admin", "root", "operator", "override")
+_TAG_NAMES = re.compile("system|" + "|".join(_TAG_WORDS))
 _TAG_OPEN = re.compile(
     r"(?:[\[<{(#*=]|(?:^|\n|[.!?]) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$"
 )
@@ -120,11 +122,16 @@ def _scan_reversed(folded: str, border: int) -> Hit | None:
     """The whole text backwards, with and without separators; and each word backwards in its place."""
     size = len(folded)
     backward = folded[::-1]
-    if hit := _scan_plain(backward, 0, "reversed", until=size - border):
+    words = [word[::-1] for word in _WORD.findall(folded)]
+    read = class_letters(words)
+    if _any_match(words[::-1], Letters(read.codes[::-1], read.free[::-1])) and (
+        hit := _scan_plain(backward, 0, "reversed", until=size - border)
+    ):
         return hit
-    by_word = _WORD.sub(lambda found: found.group()[::-1], folded)
-    if hit := _scan_plain(by_word, border, "reversed"):
-        return hit
+    if _any_match(words, read):
+        by_word = _WORD.sub(lambda found: found.group()[::-1], folded)
+        if hit := _scan_plain(by_word, border, "reversed"):
+            return hit
     letters, at = squeeze(backward)
     starts = near(kinds_of(letters), PLAIN, ROOT)
     if not len(starts):
@@ -147,7 +154,9 @@ def _scan_plain(
     found = matches(words, letters.codes)
     found += [Match(*hit) for hit in find_free_form(words, letters.free)]
     pattern = _WORD
-    if not found and _ENDS_WITH_EARLIER.search(folded):  # "ignore all of the above." and then another sentence
+    if (
+        not found and any(word in folded for word in _EARLIER) and _ENDS_WITH_EARLIER.search(folded)
+    ):  # "ignore all of the above." and then another sentence
         pattern = _WORD_OR_BREAK
         words = pattern.findall(folded)
         codes = class_letters(words).codes
@@ -166,6 +175,10 @@ def _scan_plain(
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
             return _hit(words, match, view)
     return None
+
+
+def _any_match(words: list[str], letters: Letters) -> bool:
+    return bool(matches(words, letters.codes) or find_free_form(words, letters.free))
 
 
 def _either(one: Letters, other: Letters) -> Letters:
@@ -245,10 +258,12 @@ def _segment_and_match(letters: str, start: int, at: list[int], folded: str, bor
 
 def _tags(folded: str, border: int) -> Hit | None:
     """Chat-template marks, and "[SYSTEM]"-like tags followed by words that command."""
-    for found in _TEMPLATE.finditer(folded):
+    for found in _TEMPLATE.finditer(folded) if "<" in folded else ():
         if found.end() > border:
             return Hit(found.group().strip(), "plain", "fake system tag")
     judged = 0
+    if not any(name in folded for name in _TAG_WORDS):  # much quicker than the pattern
+        return None
     for found in _TAG_NAMES.finditer(folded):
         close = _TAG_CLOSE.match(folded, found.end())
         if close is None or not _TAG_OPEN.search(folded[max(0, found.start() - 20) : found.start()]):

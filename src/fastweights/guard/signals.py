@@ -169,7 +169,7 @@ _CODE_SIGNS = "(){}[];=,&!:<>"  # no "?": what is not Latin-1 is read as one
 @functools.cache
 def _code_flags() -> np.ndarray:
     """Byte -> 1 sign of code, 2 blank, 4 letter, 0 other."""
-    flags = np.zeros(256, dtype=np.int64)
+    flags = np.zeros(256, dtype=np.uint8)
     for letter in _CODE_SIGNS.encode():
         flags[letter] = 1
     for letter in b" \t\r\n":

@@ -63,6 +63,7 @@ def squeeze(folded: str) -> Squeezed:
 _RUN = re.compile(r"[A-Za-z0-9+/_\-]{4,}={0,2}(?:[ \t\r\n]{1,3}[A-Za-z0-9+/_\-]{8,}={0,2})*")
 _HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}[ \t\r\n:,]{0,2}){8,})")
 _DIGIT = re.compile("[0-9]")
+_UPPER_OR_DIGIT = re.compile("[A-Z0-9]")
 _MIN_RUN = 16
 _MAX_RUNS = 64
 
@@ -101,8 +102,7 @@ def decoded(raw: str) -> Iterator[Decoded]:
 
 def _mixed(run: str) -> bool:
     """Both cases or digits occur inside: an ordinary word is not decoded."""
-    body = run[1:]
-    return any(c.isupper() for c in body[:64]) or any(c.isdigit() for c in body[:64])
+    return _UPPER_OR_DIGIT.search(run, 1, 65) is not None
 
 
 def _base64(piece: str) -> str | None:
