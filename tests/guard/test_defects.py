@@ -20,7 +20,7 @@ from fastweights.guard.policy import Policy
 from fastweights.redteam.attacks import harm_attempt
 from fastweights.redteam.borders import border_phrases
 from fastweights.redteam.evasions import EVASIONS
-from fastweights.redteam.harness import undefended_search
+from fastweights.redteam.figures import undefended_search
 from fastweights.redteam.payloads import FAMILIES, WORDS
 from fastweights.redteam.records import HARM, Payload
 from fastweights.redteam.search import text_of

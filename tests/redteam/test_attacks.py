@@ -7,7 +7,7 @@ import torch
 
 from fastweights.guard.policy import Policy
 from fastweights.redteam.attacks import GATE_FAMILIES, HARM_FAMILIES, gate_attempt, harm_attempt, payload
-from fastweights.redteam.harness import undefended_search
+from fastweights.redteam.figures import undefended_search
 from fastweights.redteam.records import DEFENCES
 from fastweights.redteam.search import climb, search, text_of
 from fastweights.redteam.target import Target, without

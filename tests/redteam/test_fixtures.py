@@ -9,7 +9,7 @@ import pytest
 
 from fastweights.errors import Corrupt
 from fastweights.guard.policy import Policy
-from fastweights.redteam.harness import drip_side
+from fastweights.redteam.figures import drip_side
 from fastweights.redteam.records import HARM, Payload
 from fastweights.redteam.target import without
 from fastweights.services.redteam import RedteamRequest, RedteamService

@@ -24,12 +24,12 @@ from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_parts import TOY
 from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, MonitorOptions, Record
 from fastweights.store import atomic
+from fastweights.store.redteam_runs import REDTEAM
 from fastweights.store.root import Store, check_id, new_id, now
 
 if TYPE_CHECKING:
     from fastweights.redteam.target import Target
 
-REDTEAM = "redteam"
 _TOY_CHUNK, _CHUNK = 32, 64
 _QUICK = 32
 REPORT, PAGE, FIGURES = "report.json", "report.html", "report.png"

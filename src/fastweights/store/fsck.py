@@ -21,6 +21,7 @@ from fastweights.store.meta import Meta
 from fastweights.store.models import CHECKPOINT, MANIFEST, Models
 from fastweights.store.objects import sha256
 from fastweights.store.rebuild import commits_by_session, rebuild_meta, was_whole
+from fastweights.store.redteam_runs import REDTEAM, check_redteam
 from fastweights.store.root import MODELS, OBJECTS, TEXT_RUNS, Store
 from fastweights.store.runs import Runs, check_run
 from fastweights.store.sessions import LOCK, META, Sessions
@@ -90,6 +91,8 @@ class _Checker:
         self._index(TEXT_RUNS)
         for name in folder_ids(self.store, TEXT_RUNS):
             self._guarded(f"{TEXT_RUNS}/{name}", lambda name=name: self._run(name))
+        for name in folder_ids(self.store, REDTEAM):
+            self._guarded(f"{REDTEAM}/{name}", lambda name=name: self._redteam(name))
         self._orphans(gc, grace_s)
 
     # ------------------------------------------------------------ helpers
@@ -269,6 +272,11 @@ class _Checker:
         self.report.checked["runs"] += 1
         if cut_off := check_run(Runs(self.store), name):
             self._found("note", f"{TEXT_RUNS}/{name}", *cut_off)
+
+    def _redteam(self, name: str) -> None:
+        self.report.checked["runs"] += 1
+        for level, path, problem in check_redteam(self.store, name):
+            self._found(level, path, problem)
 
     def _jsonl(self, path: Path) -> None:
         data = atomic.read_bytes(path)
