@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from fastweights.layers import ttt_inner, ttt_linear, ttt_open
 from fastweights.layers.conv import CausalConv
+from fastweights.layers.linear import Linear
 from fastweights.layers.norm import normalize
 from fastweights.layers.rope import rotate
 from fastweights.layers.ttt_compiled import compiled_chunks
@@ -49,11 +50,11 @@ class TTTLayer(nn.Module):
         super().__init__()
         self.config = config
         D, H, d = config.dim, config.heads, config.head_dim
-        self.q = nn.Linear(D, D, bias=False)
-        self.k = None if config.share_qk_conv else nn.Linear(D, D, bias=False)
-        self.v = nn.Linear(D, D, bias=False)
-        self.o = nn.Linear(D, D, bias=False)
-        self.gate = nn.Linear(D, D, bias=False) if config.gate else None
+        self.q = Linear(D, D)
+        self.k = None if config.share_qk_conv else Linear(D, D)
+        self.v = Linear(D, D)
+        self.o = Linear(D, D)
+        self.gate = Linear(D, D) if config.gate else None
         self.conv_q = CausalConv(D, config.conv_taps, bias=True) if config.share_qk_conv else None
         self.conv_k = CausalConv(D, config.conv_taps, bias=True) if config.share_qk_conv else None
         rates = H if config.eta_per_head else 1

@@ -63,8 +63,10 @@ class Inner(Protocol):
 
 def apply(x_LD: Tensor, fast: Fast) -> Tensor:
     """``x W + b``."""
-    y_LF = x_LD @ fast.w_DF
-    return y_LF if fast.b_1F is None else y_LF + fast.b_1F
+    if fast.b_1F is None or x_LD.ndim > 3:
+        y_LF = x_LD @ fast.w_DF
+        return y_LF if fast.b_1F is None else y_LF + fast.b_1F
+    return torch.baddbmm(fast.b_1F, x_LD, fast.w_DF)
 
 
 def read_rows(x_LD: Tensor, fast: Fast, rows: Rows, seen_LL: Tensor) -> Tensor:
@@ -75,10 +77,11 @@ def read_rows(x_LD: Tensor, fast: Fast, rows: Rows, seen_LL: Tensor) -> Tensor:
     return apply(x_LD, fast) + (scores_LL * seen_LL) @ rows.u_LF
 
 
-def fold(fast: Fast, rows: Rows, weight: Tensor | float) -> Fast:
-    """The layer after all steps of ``rows``, each taken ``weight`` times."""
-    w_DF = fast.w_DF - weight * (rows.a_LD.mT @ rows.u_LF)
-    return Fast(w_DF, None if fast.b_1F is None else fast.b_1F - weight * rows.u_LF.sum(-2, keepdim=True))
+def fold(fast: Fast, rows: Rows, weight: Tensor | None = None) -> Fast:
+    """The layer (``[P, D, F]``) after all steps of ``rows``, each taken ``weight`` times (None: once)."""
+    u_LF = rows.u_LF if weight is None else rows.u_LF * weight
+    w_DF = torch.baddbmm(fast.w_DF, rows.a_LD.mT, u_LF, alpha=-1)
+    return Fast(w_DF, None if fast.b_1F is None else fast.b_1F - u_LF.sum(-2, keepdim=True))
 
 
 class Linear:

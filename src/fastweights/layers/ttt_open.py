@@ -120,7 +120,7 @@ def online_step(
 ) -> tuple[Tensor, list[Fast], list[Rows]]:
     """One token that steps at the current weights. ``open_chunk``: there are rows, which are folded first."""
     if open_chunk:
-        fast = [fold(layer, r, 1.0) for layer, r in zip(fast, rows, strict=True)]
+        fast = [fold(layer, r) for layer, r in zip(fast, rows, strict=True)]
         rows = [Rows(torch.zeros_like(r.a_LD), torch.zeros_like(r.u_LF)) for r in rows]
-    after = [fold(f, r, 1.0) for f, r in zip(fast, scaled(inner.pulls(fast, k_P1D, target), c_P11), strict=True)]
+    after = [fold(f, r) for f, r in zip(fast, scaled(inner.pulls(fast, k_P1D, target), c_P11), strict=True)]
     return inner.read(fast if strict else after, q_P1D, rows, q_P1D.new_zeros(1, 1)), after, rows

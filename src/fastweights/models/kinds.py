@@ -6,11 +6,12 @@ from typing import Any
 from fastweights.errors import FastweightsError
 from fastweights.hints import near_miss, validate
 from fastweights.models.tiny_lm_config import TinyLMConfig
+from fastweights.models.ttt_lm_config import TTTLMConfig
 
-ModelConfig = TinyLMConfig
+ModelConfig = TinyLMConfig | TTTLMConfig
 """Any of :data:`CONFIGS`."""
 
-CONFIGS: dict[str, type[ModelConfig]] = {"tiny_lm": TinyLMConfig}
+CONFIGS: dict[str, type[TinyLMConfig] | type[TTTLMConfig]] = {"tiny_lm": TinyLMConfig, "ttt_lm": TTTLMConfig}
 
 
 def model_config(fields: Mapping[str, Any], source: str = "model") -> ModelConfig:

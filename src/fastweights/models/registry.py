@@ -10,15 +10,18 @@ from fastweights.data.tokenizer import Tokenizer, load_tokenizer
 from fastweights.errors import Corrupt, FastweightsError
 from fastweights.models.kinds import ModelConfig, model_config
 from fastweights.models.tiny_lm import TinyLM
+from fastweights.models.tiny_lm_config import TinyLMConfig
+from fastweights.models.ttt_lm import TTTLM
 from fastweights.store import atomic
 from fastweights.store.tensors import load_tensors
 
-BUILDERS: dict[str, type[TinyLM]] = {"tiny_lm": TinyLM}
+LanguageModel = TinyLM | TTTLM
+"""What :func:`build` makes, by the config's kind: both read and predict through the same methods."""
 
 
-def build(config: ModelConfig) -> TinyLM:
+def build(config: ModelConfig) -> LanguageModel:
     """A new model of the config's kind, on the default device, with fresh weights from torch's generator."""
-    return BUILDERS[config.kind](config)
+    return TinyLM(config) if isinstance(config, TinyLMConfig) else TTTLM(config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class LoadedModel:
     """A frozen model in eval mode, its tokenizer and its manifest."""
 
     model_id: str
-    lm: TinyLM
+    lm: LanguageModel
     tokenizer: Tokenizer
     manifest: dict[str, Any]
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from fastweights.layers.conv import CausalConv
+from fastweights.layers.linear import Linear
 from fastweights.layers.ttt import TTTLayer
 from fastweights.layers.ttt_span import Span
 from fastweights.models.ttt_lm_config import TTTLMConfig
@@ -32,9 +33,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, dim: int, hidden: int, std: float) -> None:
         super().__init__()
-        self.gate = nn.Linear(dim, hidden, bias=False)
-        self.up = nn.Linear(dim, hidden, bias=False)
-        self.down = nn.Linear(hidden, dim, bias=False)
+        self.gate = Linear(dim, hidden)
+        self.up = Linear(dim, hidden)
+        self.down = Linear(hidden, dim)
         for linear in (self.gate, self.up, self.down):
             nn.init.normal_(linear.weight, std=std)
 
@@ -92,7 +93,7 @@ class TTTLM(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.dim, config.norm_eps)
-        self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
+        self.head = Linear(config.dim, config.vocab_size)
         nn.init.normal_(self.embedding.weight, std=config.mixer.init_std)
         nn.init.normal_(self.head.weight, std=config.mixer.init_std)
         self._tie()

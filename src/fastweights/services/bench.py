@@ -151,7 +151,11 @@ def _random_model() -> TinyLM:
 
 def _stored_model(store: Store, model_id: str) -> TinyLM:
     from fastweights.models.registry import load_model
+    from fastweights.models.tiny_lm import TinyLM
     from fastweights.store.models import Models
 
     models = Models(store)
-    return load_model(models.path(models.resolve(model_id))).lm
+    lm = load_model(models.path(models.resolve(model_id))).lm
+    if not isinstance(lm, TinyLM):
+        raise FastweightsError(f"model {model_id!r} is a {lm.config.kind}: bench decode measures tiny_lm only")
+    return lm

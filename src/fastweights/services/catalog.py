@@ -31,7 +31,7 @@ def preset_rows() -> list[dict[str, Any]]:
                 "seq_len": config.seq_len,
                 "tokenizer": config.tokenizer,
                 "corpus": config.corpus,
-                "backbone": model.backbone,
+                "backbone": getattr(model, "backbone", "ttt"),
                 "dim": model.dim,
                 "layers": model.layers,
             }

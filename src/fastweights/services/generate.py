@@ -20,9 +20,9 @@ from fastweights.store.root import Store
 
 if TYPE_CHECKING:
     from fastweights.core.state import Weights
+    from fastweights.models.decoding import AnyDecoder
     from fastweights.models.memory.context_nets import Memory
     from fastweights.models.registry import LoadedModel
-    from fastweights.models.tiny_lm_decode import Decoder
 
 MAX_PROMPT_CHARACTERS = 65_536
 _PREFILL_TOKENS = 1024
@@ -50,17 +50,17 @@ class OpenModel:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
-        self._decoders: list[Decoder] = []
+        self._decoders: list[AnyDecoder] = []
 
     @contextmanager
-    def decoder(self) -> Iterator[Decoder]:
+    def decoder(self) -> Iterator[AnyDecoder]:
         """A decoder of one's own for a while."""
-        from fastweights.models.tiny_lm_decode import Decoder
+        from fastweights.models.decoding import decoder_for
 
         try:
             decoder = self._decoders.pop()
         except IndexError:
-            decoder = Decoder(self.loaded.lm)
+            decoder = decoder_for(self.loaded.lm)
         try:
             yield decoder
         finally:
