@@ -7,10 +7,12 @@ from importlib.resources import files
 import numpy as np
 
 _RUN = re.compile(r"[A-Za-z0-9]{4,}")
-_DUMP = re.compile(  # bytes written apart: "1f8b 0800 …", "1f 8b 08 …", "%1F%8B…", "\x1f\x8b…"
-    r"(?:[0-9a-fA-F]{2,8}[ :,\t\r\n]{1,3}){7,}[0-9a-fA-F]{2,8}\b|(?:%[0-9a-fA-F]{2}){8,}|(?:\\x[0-9a-fA-F]{2}){8,}"
-    r"|(?:0x[0-9a-fA-F]{2}, ?){8,}"
-)
+_DUMPS = {  # bytes written apart, by what must occur in the text; the first one: "1f8b 0800 …", "1f 8b 08 …"
+    "": re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2,8}[ :,\t\r\n]{1,3}){7,}[0-9a-fA-F]{2,8}\b"),
+    "%": re.compile(r"(?:%[0-9a-fA-F]{2}){8,}"),
+    "\\x": re.compile(r"(?:\\x[0-9a-fA-F]{2}){8,}"),
+    "0x": re.compile(r"(?:0x[0-9a-fA-F]{2}, ?){8,}"),
+}
 _MIN_EVIDENCE = 7.0  # nats
 _MIN_EVIDENCE_LETTERS = 14.0  # the same without a digit: CamelCaseNames
 _MIN_A_LETTER = 0.55  # nats; random letters have 1.06 at 16, few words or names of that length above 0.5
@@ -62,9 +64,10 @@ _NOT_HEX[list(b"0123456789abcdefABCDEF")] = 0
 def encoded_characters(text: str, raw: np.ndarray) -> int:
     """How many characters of ``text`` (``raw``: its Latin-1 bytes) stand in runs that look encoded. Linear time."""
     covered = np.zeros(len(raw), dtype=bool)
-    for found in _DUMP.finditer(text):
-        if _is_dump(found.group()):
-            covered[found.start() : found.end()] = True
+    for sign, pattern in _DUMPS.items():
+        for found in pattern.finditer(text) if sign in text else ():
+            if sign or _is_dump(found.group()):
+                covered[found.start() : found.end()] = True
     spans = [found.span() for found in _RUN.finditer(text)]
     if not spans:
         return int(covered.sum())
@@ -97,8 +100,6 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
 
 def _is_dump(run: str) -> bool:
     """Whether letters and digits mix as in a dump: a table of numbers has no letters."""
-    if run[0] in "%\\":
-        return True
     letters = sum(map(run.count, "abcdefABCDEF"))
     digits = sum(map(run.count, "0123456789"))
     return letters >= 0.15 * (letters + digits) and digits >= 0.25 * (letters + digits)

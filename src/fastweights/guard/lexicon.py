@@ -138,17 +138,21 @@ class Letters(NamedTuple):
 
 def class_letters(found: Sequence[str]) -> Letters:
     """The class letters of each word, misspelt key words (one deletion, insertion, substitution or swap) included."""
-    hashes, classes, free = _spellings()
+    hashes, classes, free, seen = _spellings()
     wanted = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
-    at = np.searchsorted(hashes, wanted)
-    at[at == len(hashes)] = 0
-    at[hashes[at] != wanted] = len(hashes)  # the entry for what is unknown
+    at = np.full(len(wanted), len(hashes))  # the entry for what is unknown
+    maybe = np.flatnonzero(seen[wanted & (len(seen) - 1)])  # one look-up rules most words out, the search takes 17
+    place = np.searchsorted(hashes, wanted[maybe])
+    place[place == len(hashes)] = 0
+    known = hashes[place] == wanted[maybe]
+    at[maybe[known]] = place[known]
     return Letters(classes[at].tobytes().decode("ascii"), free[at].tobytes().decode("ascii"))
 
 
 @functools.cache
-def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(hashes of all spellings, ascending; their class letters in both grammars, and last those of an unknown word).
+def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(hashes of all spellings, ascending; their class letters in both grammars, and last those of an unknown word; which of
+    the hashes' low 20 bits occur).
 
     As strings, the spellings would take 20 MB.
     """
@@ -167,7 +171,9 @@ def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ]
     hashes, first = np.unique(hashes, return_index=True)  # where a spelling stands twice, the first one counts
     classes, free_classes = (np.append(kind[first], np.uint8(ord(UNKNOWN))) for kind in kinds)
-    return hashes, classes, free_classes
+    seen = np.zeros(1 << 20, dtype=bool)
+    seen[hashes & (len(seen) - 1)] = True
+    return hashes, classes, free_classes, seen
 
 
 def _one_edit(word: str) -> set[str]:

@@ -13,7 +13,6 @@ import numpy as np
 from fastweights.guard.free_form import find_free_form
 from fastweights.guard.grammar import Match, matches
 from fastweights.guard.lexicon import UNKNOWN, Letters, class_letters
-from fastweights.guard.lexicon import words as lexicon
 from fastweights.guard.normalize import fold
 from fastweights.guard.squeezed import (
     PLAIN,
@@ -243,8 +242,8 @@ def _segment_and_match(letters: str, start: int, at: list[int], folded: str, bor
     if len(cut) < 3 or letters[max(0, start - 5) : start].endswith(("donot", "dont", "not", "never")):
         return None
     words = [word for word, _ in cut]
-    codes = "".join([lexicon().get(word, UNKNOWN) for word in words])
-    for match in matches(words, codes):
+    letters_of = class_letters(words)
+    for match in [*matches(words, letters_of.codes), *(Match(*hit) for hit in find_free_form(words, letters_of.free))]:
         first, stop = start + sum(map(len, words[: match.start])), start + cut[match.stop - 1][1]
         a, b = at[first], at[stop - 1]
         low, high = min(a, b), max(a, b)

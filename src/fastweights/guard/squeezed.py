@@ -17,7 +17,7 @@ _ANCHORS = (
     *sorted(
         word_set(
             """youarenow actas pretendto pretendyou payno stopfollow stopobey donotfollow donotobey roleplayas
-            respondas             youareno dontfollow forgetall nolonger throwaway throwout castaside setaside"""
+            respondas youareno dontfollow forgetall nolonger throwaway throwout castaside setaside youhaveno havenor"""
         )
     ),
 )
@@ -26,7 +26,7 @@ _ROOTS = sorted(  # a window without one of these holds no override
         """instru guardrail safeguard guideline directive prompt rule
         command order restriction constraint polic message limit program
         filter anweisung vorgabe regel befehl consigne directri regle indicacion above told earlier before previous
-        prior unfilter uncensor unrestrict mode anythingnow jailbreak"""
+        prior unfilter uncensor unrestrict mode anythingnow jailbreak restrict nowdan asdan"""
     )
 )
 
@@ -77,9 +77,14 @@ def _squeezed_words() -> frozenset[str]:
     return frozenset(word for word in lexicon() if len(word) > 1 or word == "a") | _EXTRA
 
 
+@functools.cache
+def _beginnings() -> frozenset[str]:
+    return frozenset(word[:end] for word in _squeezed_words() for end in range(1, len(word) + 1))
+
+
 def segment(letters: str) -> list[tuple[str, int]]:
     """Words of the lexicon that ``letters`` begins with, (word, end): the fewest words that reach farthest."""
-    known = _squeezed_words()
+    known, beginnings = _squeezed_words(), _beginnings()
     size = len(letters)
     best: list[tuple[int, int] | None] = [None] * (size + 1)  # words used, where the last one began
     best[0] = (0, 0)
@@ -92,7 +97,10 @@ def segment(letters: str) -> list[tuple[str, int]]:
             continue
         used = before[0] + 1
         for end in range(begin + 1, min(begin + _LONGEST, size) + 1):
-            if letters[begin:end] in known:
+            piece = letters[begin:end]
+            if piece not in beginnings:
+                break
+            if piece in known:
                 now = best[end]
                 if now is None or used < now[0]:
                     best[end] = (used, begin)

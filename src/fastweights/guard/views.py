@@ -15,7 +15,7 @@ from fastweights.guard.normalize import MAX_CHARACTERS
 
 _LEET_I = str.maketrans("013456789@$!|+€¢", "oieasgtbgasiitec")
 _LEET_L = str.maketrans("013456789@$!|+€¢", "oleasgtbgasllt" + "ec")
-_LEET = re.compile(r"[a-z][0-9@$!|+][a-z0-9@$!|+]|[0-9@$|!][a-z]")
+_LEET = re.compile(r"[a-z][0-9@$!|+][a-z0-9@$!|+]|[0-9@$|!][a-z]|[a-z0-9][-_.*~/ ][0-9@$][-_.*~/ ][a-z0-9]")
 _ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 
 
