@@ -69,7 +69,9 @@ export async function themes(page) {
 async function openReport(page) {
   await page.goto("/redteam");
   await page.locator("tr[data-run]", { hasText: "done" }).first().getByRole("link").click();
-  await page.locator("[data-report]").waitFor();
+  const report = page.locator("[data-report]");
+  await report.waitFor();
+  await until(async () => ((await report.boundingBox())?.y ?? -1) >= 0 && (await report.boundingBox()).y < 200, "the report comes into view");
 }
 
 /** 380 px: nothing wider than the screen, on any page. */

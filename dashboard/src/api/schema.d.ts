@@ -733,6 +733,11 @@ export interface components {
             goal: "pass" | "harm";
             /** Steps */
             steps: number;
+            /**
+             * Offline
+             * @default 0
+             */
+            offline: number;
             /** Success At */
             success_at: number | null;
             /** Chunks */

@@ -65,18 +65,14 @@ export default function RedteamPage() {
 
 function Stored({ id }: { id: string }) {
   const report = useQuery(redteamReport(id));
-  const top = useRef<HTMLDivElement>(null);
+  const top = useRef<HTMLElement>(null);
   const there = report.data !== undefined;
   useEffect(() => {
     const at = top.current?.getBoundingClientRect().top ?? 0;
     if (at < 0 || at > innerHeight / 2) top.current?.scrollIntoView({ block: "start" });
   }, [there]);
   if (report.error) return <Problem error={report.error} onRetry={() => void report.refetch()} />;
-  return report.data ? (
-    <div ref={top} className={classes.report}>
-      <Report report={report.data} />
-    </div>
-  ) : null;
+  return report.data ? <Report report={report.data} ref={top} /> : null;
 }
 
 /** A run that has no report: it is going on, or ended without one. */

@@ -1,4 +1,5 @@
 import { Button } from "@mantine/core";
+import type { Ref } from "react";
 import type { RedteamReport } from "../../api/types";
 import { clock, duration, figure, plural, signed, whole } from "../../lib/format";
 import { reproduce } from "../../lib/redteam";
@@ -13,7 +14,7 @@ import { Success } from "./Success";
 import { Utility } from "./Utility";
 
 /** One report: what was attacked and how, then every figure that the run measured. */
-export function Report({ report }: { report: RedteamReport }) {
+export function Report({ report, ref }: { report: RedteamReport; ref?: Ref<HTMLElement> }) {
   const successes = report.attempts.filter((attempt) => attempt.success_at !== null).length;
   const stopped = report.attempts.filter((attempt) => attempt.stopped).length;
   const harm = Math.max(0, ...report.attempts.map((attempt) => attempt.harm));
@@ -24,7 +25,7 @@ export function Report({ report }: { report: RedteamReport }) {
   const mean = gained.length ? gained.reduce((sum, row) => sum + row.gained, 0) / gained.length : null;
   return (
     <>
-      <section className={strip.strip} aria-label="Report" data-report={report.run_id}>
+      <section ref={ref} className={strip.strip} aria-label="Report" data-report={report.run_id}>
         <div className={strip.head}>
           <h2 title={report.run_id}>
             {report.model} under policy {report.policy}
