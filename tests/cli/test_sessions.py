@@ -11,6 +11,7 @@ import pytest
 
 from fastweights.cli.main import run
 from fastweights.store.root import Store
+from fastweights.store.sessions import Sessions
 from tests.small_models import save_random_model
 
 TEXT = "Sing, goddess, the anger of Achilles, and its devastation."
@@ -149,6 +150,12 @@ def test_generate_is_seeded_and_streams(call) -> None:
         (("session", "new", "--policy", "/nowhere.yaml"), "cannot be read"),
         (("session", "log", "nope"), "no session 'nope'"),
         (("session", "fork", "nope"), "no session 'nope'"),
+        (("session", "diff", "nope"), "no session 'nope'"),
+        (("session", "checkout", "nope", "head"), "no session 'nope'"),
+        (("session", "checkout", "nope"), "commit"),
+        (("session", "tag", "nope", "-d"), "give the name"),
+        (("session", "tag", "nope", "x", "-d", "--at", "head"), "takes no --at"),
+        (("session", "verify", "nope"), "no session 'nope'"),
         (("generate", "--model", "nope"), "no model 'nope'"),
     ],
 )
@@ -184,3 +191,66 @@ def test_the_installed_program_in_an_empty_root(tmp_path: Path) -> None:
     turn = json.loads(done.stdout)
     assert turn["reply"]
     assert turn["events"][0]["decision"] == "committed"
+
+
+def test_tag_checkout_reset_diff_verify(call) -> None:
+    session = _new(call, "--rule", "muon", "--lr", "0.02", "--momentum", "0.9")
+    for message in (TEXT, "And then?"):
+        call("chat", "--session", session, "--message", message, "--json", "--max-new-tokens", "4")
+    code, tag, _ = call("session", "tag", session, "best", "--at", "head~1", "--json")
+    assert (code, tag["tag"], tag["deleted"]) == (0, "best", False)
+    _, info, _ = call("session", "checkout", session, "best", "--json")
+    assert (info["head"], info["n_turns"]) == (tag["commit"], 1)
+    _, log, _ = call("session", "log", session, "--json")
+    _, everything, _ = call("session", "log", session, "--all", "--json")
+    assert (len(log), len(everything)) == (2, 3)
+    assert [c["head"] for c in log] == [True, False]
+    code, out, _ = call("session", "log", session, "--all")
+    assert (code, out.count("\n*")) == (0, 1)
+    _, info, _ = call("session", "reset", session, "--to", everything[0]["short"], "--json")
+    assert info["n_turns"] == 2
+    _, diff, _ = call("session", "diff", session, "init", "head", "--json")
+    assert diff["l2"] > 0
+    assert {t["part"] for t in diff["tensors"]} == {"weights", "rule"}
+    _, fork, _ = call("session", "fork", session, "--no-momentum", "--name", "fresh", "--at", "best", "--json")
+    assert fork["head"] != fork["forked_from"] == tag["commit"]
+    code, out, _ = call("session", "diff", session, "--other", "fresh")
+    assert code == 0
+    assert "rule/momentum/context.weight" in out
+    assert "only in" in out
+    code, result, err = call("session", "verify", "fresh", "--json")
+    assert (code, err, result["ok"], result["verified"]) == (0, "", True, 3)
+    code, out, _ = call("session", "verify", session, "best")
+    assert (code, out.splitlines()[-1]) == (0, f"{session}: 1 of 1 verified")
+    assert call("session", "tag", session, "--json")[1] == [tag]
+    assert call("session", "tag", session, "best", "-d", "--json")[1]["deleted"]
+    assert call("session", "tag", session)[1] == "no tags\n"
+
+
+def test_verify_exits_1_if_a_state_does_not_follow_from_its_inputs(call, root: str) -> None:
+    session = _new(call)
+    call("chat", "--session", session, "--message", TEXT, "--json", "--max-new-tokens", "4")
+    sessions = Sessions(Store(root))
+    head = sessions.head(session)
+    forged = sessions.commits.put(
+        session, sessions.find(session, "init"), "turn", sessions.state(sessions.find(session, "init")), {}, head.record
+    )
+    sessions.checkout(session, forged.id)
+    code, result, _ = call("session", "verify", session, "--json")
+    assert (code, result["ok"], result["differs"]) == (1, False, 1)
+    assert result["commits"][-1]["tensor"] is not None
+    code, out, _ = call("session", "verify", session)
+    assert code == 1
+    assert "1 of 2 verified, 1 differ" in out
+
+
+def test_models_rm(call, root: str) -> None:
+    session = _new(call)
+    code, _, err = call("models", "rm", "tiny")
+    assert code == 1
+    assert f"1 sessions stand on ({session})" in err
+    code, done, _ = call("models", "rm", "tiny", "--force", "--json")
+    assert (code, done) == (0, {"model_id": "tiny", "removed": True, "sessions": [session]})
+    assert call("models", "rm", "tiny")[0] == 2
+    save_random_model(Store(root))
+    assert call("models", "rm", "tiny", "--force")[:2] == (0, "tiny: removed; 1 sessions lack it now\n")

@@ -70,6 +70,56 @@ def test_a_chat_over_http(client, session, tiny_store):
     assert same["turn"] == 2
 
 
+def test_git_verbs_over_http(client, session):
+    at = f"/api/text/sessions/{session}"
+    turns = [client.post(f"{at}/chat", json=CHAT).json()["commit"] for _ in range(2)]
+    tag = client.post(f"{at}/tag", json={"name": "best", "at": "head~1"})
+    assert (tag.status_code, tag.json()["commit"]) == (200, turns[0])
+    assert client.post(f"{at}/tag", json={"name": "best"}).status_code == 409
+    assert [t["tag"] for t in client.get(f"{at}/tags").json()] == ["best"]
+    moved = client.post(f"{at}/checkout", json={"commit": "best"}).json()
+    assert (moved["head"], moved["n_turns"]) == (turns[0], 1)
+    assert len(client.get(f"{at}/log").json()) == 2
+    assert {c["commit"] for c in client.get(f"{at}/log", params={"all": True}).json()} >= {*turns}
+    back = client.post(f"{at}/reset", json={"to": turns[1][:6]}).json()
+    assert back["n_turns"] == 2
+    fork = client.post(f"{at}/fork", json={"name": "fresh", "at": "best", "keep_momentum": False}).json()
+    assert fork["forked_from"] == turns[0]
+    diff = client.get(f"{at}/diff", params={"a": "init", "b": "head"}).json()
+    assert (diff["a"]["kind"], diff["b"]["kind"], diff["l2"] > 0) == ("init", "reset", True)
+    other = client.get(f"{at}/diff", params={"other": "fresh"}).json()
+    assert (other["other_id"], other["base"]) == ("fresh", turns[0])
+    verified = client.post(f"{at}/verify").json()
+    assert (verified["ok"], verified["verified"]) == (True, 3)
+    assert len(client.post(f"{at}/verify", json={"commit": "best"}).json()["commits"]) == 1
+    assert client.post(f"{at}/tag", json={"name": "best", "delete": True}).json()["deleted"]
+    for path, body in (("checkout", {"commit": "gone"}), ("reset", {"to": "gone"}), ("verify", {"commit": "gone"})):
+        assert client.post(f"{at}/{path}", json=body).status_code == 404
+    assert client.post(f"{at}/tag", json={"name": "a b"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("sessions", {"lr": "0.1"}, "body.lr"),
+        ("sessions", {"chunk_tokens": "8"}, "body.chunk_tokens"),
+        ("sessions", {"chunk_tokens": 8.0}, "body.chunk_tokens"),
+        ("sessions", {"policy": {"audit": {"max_delta": "1"}}}, "body.policy.audit.max_delta"),
+        ("sessions/s/chat", {"message": "x", "seed": "3"}, "body.seed"),
+        ("sessions/s/chat", {"message": "x", "frozen": 1}, "body.frozen"),
+        ("sessions/s/fork", {"keep_momentum": "no"}, "body.keep_momentum"),
+        ("generate", {"prompt": "x", "sampling": {"seed": "3"}}, "body.sampling.seed"),
+        ("generate", {"prompt": "x", "seed": "3"}, "body.sampling.seed"),
+        ("train", {"steps": "3"}, "body.steps"),
+        ("runs", {"text": "x", "chunk_tokens": "3"}, "body.chunk_tokens"),
+    ],
+)
+def test_a_string_is_no_number(client, path, body, field):
+    answer = client.post(f"/api/text/{path}", json=body)
+    assert answer.status_code == 422, answer.text
+    assert field in [e["field"] for e in answer.json()["errors"]]
+
+
 def test_frozen_and_compare(client, session):
     frozen = client.post(f"/api/text/sessions/{session}/chat", json={**CHAT, "frozen": True}).json()
     assert frozen["learned"] is False

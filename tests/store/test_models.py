@@ -1,5 +1,6 @@
 """Model folders, and the starter that is always there."""
 
+import psutil
 import pytest
 
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
@@ -87,6 +88,26 @@ def test_create_update_delete(models):
     with pytest.raises(NotFound):
         models.get("m1")
     assert list(models.store.path("text_models").iterdir()) == []
+
+
+def test_delete_frees_an_id_that_damage_blocks_and_refuses_what_must_stay(models):
+    make(models, "bad", status="ready")
+    (models.path("bad") / "manifest.json").write_bytes(b"{")
+    models.delete("bad")
+    models.store.path("text_models", "half").mkdir()  # no manifest at all
+    models.delete("half")
+    for gone in ("bad", "half", "never"):
+        with pytest.raises(NotFound):
+            models.delete(gone)
+    with pytest.raises(Conflict, match="ships with the package"):
+        models.delete("starter")
+    folder = models.create("busy", {})
+    me = psutil.Process()
+    atomic.write_json(folder / "job.json", {"pid": me.pid, "create_time": me.create_time()})
+    with pytest.raises(Conflict, match=f"trained by process {me.pid}"):
+        models.delete("busy")
+    atomic.write_json(folder / "job.json", {"pid": me.pid, "create_time": 1.0})
+    models.delete("busy")
 
 
 def test_damaged_manifests_are_named_and_left_out_of_lists(models):

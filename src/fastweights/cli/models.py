@@ -10,7 +10,7 @@ from fastweights.cli import output
 if TYPE_CHECKING:
     from fastweights.services.models import ModelService
 
-app = App(name="models", help="List, show, import and export models.")
+app = App(name="models", help="List, show, import, export and remove models.")
 
 
 def _service() -> "ModelService":
@@ -81,3 +81,19 @@ def import_(folder: Path, /, *, model_id: str | None = None) -> None:
     """
     info = _service().import_(folder, model_id)
     output.current().emit(info, f"{info.model_id}: {info.params:,} parameters, {info.status}")
+
+
+@app.command
+def rm(model_id: str, /, *, force: bool = False) -> None:
+    """Delete a model, or what is left of a damaged one, so that its id is free again.
+
+    Parameters
+    ----------
+    model_id
+        Id of a model of the store (not the starter that ships).
+    force
+        Also if sessions stand on it; they can then no longer go on.
+    """
+    users = _service().remove(model_id, force=force)
+    left = f"; {len(users)} sessions lack it now" if users else ""
+    output.current().emit({"model_id": model_id, "removed": True, "sessions": users}, f"{model_id}: removed{left}")

@@ -1,5 +1,6 @@
 """Models as a user sees them: list, show, take in from a folder, give out to a folder."""
 
+import builtins
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.services.records import ModelInfo
 from fastweights.store import atomic
 from fastweights.store.models import CHECKPOINT, MANIFEST, Models, check_fields
+from fastweights.store.sessions import Sessions
 
 REQUIRED = ("config.json", "tokenizer.json", CHECKPOINT)
 LOG = "train_log.jsonl"
@@ -82,6 +84,19 @@ class ModelService:
                 atomic.write_bytes(place / name, (folder / name).read_bytes())
         self.models.update(own, status=kept["status"])
         return self.show(own)
+
+    def remove(self, model_id: str, *, force: bool = False) -> "builtins.list[str]":
+        """Delete a model, or what is left of one; returns the ids of the sessions that now lack it.
+
+        ``Conflict`` for the shipped starter, a model in training, and (without ``force``) one that sessions stand on.
+        """
+        self.models.check_deletable(model_id)
+        users = sorted(m.id for m in Sessions(self.models.store).list() if m.model == model_id)
+        if users and not force:
+            some = ", ".join(users[:3]) + (", ..." if len(users) > 3 else "")
+            raise Conflict(f"model {model_id!r} is what {len(users)} sessions stand on ({some}): --force removes it")
+        self.models.delete(model_id)
+        return users
 
     def _info(self, manifest: dict[str, Any]) -> ModelInfo:
         model_id = manifest["id"]

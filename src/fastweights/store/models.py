@@ -12,7 +12,7 @@ from typing import Any
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.store import atomic
 from fastweights.store.index import cached_records
-from fastweights.store.locks import Locks
+from fastweights.store.locks import Locks, process_alive, read_holder
 from fastweights.store.root import MODELS, Store, check_id, now
 
 STARTER = "starter"
@@ -140,14 +140,31 @@ class Models:
         return manifest
 
     def delete(self, model_id: str) -> None:
-        """Removes the folder: first out of sight in one rename, then file by file."""
-        folder = self.path(model_id)
-        if folder == self.shipped:
-            raise Conflict(f"model {model_id!r} ships with the package and cannot be deleted")
+        """Removes the folder, whole or damaged: first out of sight in one rename, then file by file."""
+        folder = self.check_deletable(model_id)
         trash = folder.parent / f"{atomic.TMP}trash-{model_id}-{now().replace(':', '')}"
         folder.rename(trash)
         atomic.fsync_dir(folder.parent)
         shutil.rmtree(trash)
+
+    def check_deletable(self, model_id: str) -> Path:
+        """The folder; NotFound if there is none, Conflict for the starter that ships and for a model in training."""
+        folder = self.store.path(MODELS, check_id("model", model_id))
+        if not folder.is_dir():
+            if self.is_shipped(model_id):
+                raise Conflict(f"model {model_id!r} ships with the package and cannot be deleted")
+            raise NotFound(f"no model {model_id!r}: `fastweights models ls` lists them")
+        if writer := self.writer(model_id):
+            raise Conflict(f"model {model_id!r} is being trained by process {writer}: cancel that first")
+        return folder
+
+    def writer(self, model_id: str) -> int | None:
+        """The process that trains the model now, if there is one."""
+        folder = self.store.path(MODELS, check_id("model", model_id))
+        for info in (read_holder(folder / "train.lock"), read_holder(folder / "job.json")):
+            if info and process_alive(info.get("pid"), info.get("create_time")):
+                return info["pid"]
+        return None
 
     def _write(self, model_id: str, manifest: Mapping[str, Any]) -> None:
         if manifest.get("status") not in STATUSES:
