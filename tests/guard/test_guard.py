@@ -12,6 +12,7 @@ from fastweights.core.learner import GradientLearner, InnerOutput, Proposal
 from fastweights.core.rules import SGD
 from fastweights.core.state import Chunk, Weights
 from fastweights.guard.canaries import Canaries, largest_rise, token_rows
+from fastweights.guard.checks import cusums_after
 from fastweights.guard.event import Event
 from fastweights.guard.evidence import Evidence, Stage, Verdict
 from fastweights.guard.guard import Guard, Outcome
@@ -342,6 +343,46 @@ def test_spfw_through_the_guard(mode: Mode) -> None:
 
 def _same_weights(a: Outcome, b: Outcome) -> bool:
     return all(torch.equal(w, b.session.fast.weights[k]) for k, w in a.session.fast.weights.items())
+
+
+def test_spfw_shortens_what_the_first_order_does_not_see() -> None:
+    """A step so long that canaries rise although no slope is positive: it is shortened, not refused."""
+    it = learner("sgd")
+    long = GradientLearner(TinyModel(), SGD(lr=0.05))
+    most = 0.02
+    off, on = (Guard(LAX.model_copy(update={"spfw": SpfwPolicy(max_rise=r)}), _canaries(it)) for r in (1e9, most))
+    session, shortened = on.begin(long, long.init()), 0
+    for seed in range(12):
+        chunk = random_chunk(seed=seed)
+        whole, outcome = off.step(long, session, chunk).event, on.step(long, session, chunk).event
+        assert outcome.decision == "committed"
+        assert whole.canary_delta is not None
+        assert outcome.canary_delta is not None
+        if whole.canary_delta > most:
+            shortened += 1
+            assert outcome.canary_delta <= most
+            assert 0.05 * whole.update_norm <= outcome.update_norm < whole.update_norm
+            assert (outcome.projected_fraction or 0) > (whole.projected_fraction or 0)
+        else:
+            assert outcome.update_norm == whole.update_norm
+    assert shortened
+
+
+def test_a_step_that_is_far_too_long_is_left_to_the_audit() -> None:
+    """Shortening ends at a twentieth: a rate that wrecks the model is refused, not tamed."""
+    long = GradientLearner(TinyModel(), SGD(lr=3000.0))
+    policy = Policy(audit=AuditPolicy(max_delta=0.1), cusum=NO_CUSUM, drift=DriftPolicy(mode="off"))
+    guard = Guard(policy, _canaries(long))
+    event = guard.step(long, guard.begin(long, long.init()), random_chunk()).event
+    assert event.decision == "rolled_back"
+
+
+def test_a_sum_for_each_canary_and_sessions_from_when_there_was_one() -> None:
+    before, after = {"a": 1.0, "b": 2.0}, {"a": 1.3, "b": 1.9}
+    assert cusums_after({"a": 0.1}, before, after, 0.05) == pytest.approx({"a": 0.35, "b": 0.0})
+    assert cusums_after({"a": 0.1}, before, {"a": math.nan, "b": 2.0}, 0.05) == {"a": 0.1, "b": 0.0}
+    old = {**GuardState(current=before).to_json(), "cusum": 0.25}
+    assert GuardState.from_json(old).cusum == {"a": 0.25, "b": 0.25}
 
 
 def test_guard_state_survives_json() -> None:

@@ -312,18 +312,18 @@ def calibrate(
     fpr
         Share of chunks of such text that may be refused, all checks together.
     lr
-        Learning rate that the model will learn with (default: the monitor's).
+        Learning rate that the model will learn with (default: that of sessions, 0.1; of the toy 0.05).
     out
         Where to write (default: policy-MODEL.yaml).
     """
-    import yaml
-
-    from fastweights.services.calibration import calibrate_policy
+    from fastweights.services.calibration import calibrate_policy, policy_file
 
     shared = output.current()
     out = out or Path(f"policy-{model}.yaml")
     policy, observed = calibrate_policy(_pool(), benign, model=model, fpr=fpr, lr=lr, name=out.stem[:64])
-    out.write_text(yaml.safe_dump(policy.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    flags = [f"--model {model}", f"--fpr {fpr:g}", *([] if lr is None else [f"--lr {lr:g}"]), f"--out {out.name}"]
+    command = f"fastweights monitor calibrate {' '.join(flags)} --benign {' '.join(path.name for path in benign)}"
+    out.write_text(policy_file(policy, command, benign), encoding="utf-8")
     result = {"policy": str(out), "chunks": observed.chunks, "fpr": fpr, **policy.model_dump(exclude={"gate", "spfw"})}
     text = (
         f"{out}: from {observed.chunks} chunks; a canary may rise by {policy.audit.max_delta:.4g} nats a chunk, "
