@@ -237,7 +237,12 @@ def test_without_a_corpus(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--resume", "nothere"], 2, "no model 'nothere'"),
         (["--resume", "m", "--seed", "3"], 2, "--seed cannot change in a resumed run"),
         (["--resume", "m", "--lr", "3"], 2, "--lr cannot change in a resumed run"),
-        (["--resume", "m"], 2, "steps 3: model 'm' is there already; give a larger --steps"),
+        (["--resume", "m", "--steps", "2"], 2, "steps 2: the checkpoint is at step 3; give a larger --steps"),
+        (["--resume", "m", "--preset", "laptop"], 2, "--preset laptop cannot change in a resumed run, which has quick"),
+        (["--strategy", "deepspeed"], 2, "strategy 'deepspeed' is not supported; choose none (one process), fsdp"),
+        (["--strategy", "fsdp"], 2, "strategy fsdp trains independent samples with AdamW"),
+        (["--synthetic"], 2, "--synthetic and --corpus exclude each other"),
+        (["--tokenizer", "hf:nowhere"], 2, "tokenizer hf:nowhere: nowhere does not exist"),
         (
             ["--resume", "m", "--corpus", "tiny", "--steps", "5"],
             2,

@@ -11,6 +11,7 @@ import pytest
 from fastweights.data.corpus import Corpus
 from fastweights.errors import Conflict, FastweightsError, NotFound
 from fastweights.evals.perplexity import perplexity
+from fastweights.models.device import threads_for
 from fastweights.models.registry import load_model
 from fastweights.services.records import TrainPoint
 from fastweights.store.locks import Locks
@@ -19,7 +20,8 @@ from fastweights.store.root import Store
 from fastweights.train.checkpoint import checkpoint_steps, load_checkpoint
 from fastweights.train.config import TrainConfig
 from fastweights.train.hooks import Hooks
-from fastweights.train.loop import find_ckpt_dir, threads_for, train
+from fastweights.train.loop import train
+from fastweights.train.places import find_ckpt_dir
 from fastweights.train.trainer import Diverged, Trainer
 
 from .conftest import BYTE
@@ -42,6 +44,10 @@ def log(store: Store, model_id: str = "m") -> list[dict[str, Any]]:
 
 def weights(store: Store, model_id: str = "m") -> bytes:
     return (store.root / "text_models" / model_id / "checkpoint.safetensors").read_bytes()
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
 def stop_at(step: int) -> Hooks:
@@ -194,10 +200,17 @@ def test_a_run_that_cannot_start_leaves_no_model(go, config: Make, store: Store)
     assert not (store.root / "text_models").exists()
 
 
-def test_a_finished_run_wants_more_steps(go, config: Make, store: Store) -> None:
-    go(config(steps=3))
-    with pytest.raises(FastweightsError, match="steps 3: model 'm' is there already; give a larger --steps"):
-        go(config(steps=3), resume=load_checkpoint(find_ckpt_dir(store, "m")))
+def test_a_finished_run_with_nothing_left_to_do_stays_as_it_is(go, config: Make, store: Store) -> None:
+    first = go(config(steps=3))
+    folder = store.root / "text_models" / "m"
+    before = files(folder)
+    again = go(config(steps=3), resume=load_checkpoint(find_ckpt_dir(store, "m")))
+    kept = ("model_id", "status", "step", "loss", "val_bpb", "params_sha256")
+    assert [again[k] for k in kept] == [first[k] for k in kept]
+    assert (first["resumed_step"], again["resumed_step"]) == (None, 3)
+    assert {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
+    } == before
 
 
 def test_two_cannot_train_one_model(go, config: Make, store: Store) -> None:

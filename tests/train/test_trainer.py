@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fastweights.data.corpus import Corpus
+from fastweights.data.streams import Streams
 from fastweights.errors import Corrupt, FastweightsError
 from fastweights.models.scoring import corpus_score
 from fastweights.store.tensors import dumps, loads
@@ -63,7 +64,8 @@ def test_a_restored_run_goes_on_bit_for_bit(variant: str, config: Make, corpus: 
     tensors, meta = whole.state()
     data = dumps(tensors)
     advance(whole, 14)
-    assert whole.streams.windows_per_epoch < whole.windows
+    assert isinstance(whole.streams, Streams)
+    assert whole.streams.windows_per_epoch < whole.position
 
     later = start(config(**VARIANTS[variant]), corpus)
     seed_all(999)  # nothing may hang on what the process did before
@@ -117,6 +119,7 @@ def test_the_state_is_carried_from_window_to_window(config: Make, corpus: Corpus
 
 def test_an_epoch_starts_afresh(config: Make, corpus: Corpus) -> None:
     trainer = start(config(), corpus)
+    assert isinstance(trainer.streams, Streams)
     per_epoch = trainer.streams.windows_per_epoch
     advance(trainer, per_epoch)
     trainer.carry = {name: torch.full_like(t, 7) for name, t in (trainer.carry or {}).items()}
@@ -130,7 +133,7 @@ def test_accumulated_windows_are_one_step(config: Make, corpus: Corpus) -> None:
     """Two windows of gradient are averaged, and the loss of the row is theirs."""
     trainer = start(config(accumulate=2), corpus)
     advance(trainer, 1)
-    assert (trainer.step, trainer.windows) == (1, 2)
+    assert (trainer.step, trainer.position) == (1, 2)
     assert trainer.row()[0] == pytest.approx(np.log(258), abs=0.01)
 
 

@@ -70,7 +70,10 @@ def encode_source(source: Source, tokenizer: Tokenizer, cache_dir: Path) -> Corp
 
 
 def need_tokens(corpus: Corpus, batch_size: int, seq_len: int) -> None:
-    """``FastweightsError`` if the train part is shorter than one sequence a stream, or nothing is held out."""
+    """``FastweightsError`` if the train part is shorter than one sequence a stream, or nothing is held out.
+
+    Independent samples need one sequence in all: ``batch_size`` 1.
+    """
     have, want = len(corpus.train), batch_size * (seq_len + 1)
     if have < want:
         raise FastweightsError(

@@ -217,10 +217,12 @@ class TrainJobs:
 def _check_new(request: TrainRequest) -> list[str]:
     """What can be refused before a process is started; the arguments of the command line."""
     from fastweights.hints import near_miss
-    from fastweights.train.config import presets
+    from fastweights.train.config import load_config, presets
 
     if request.preset not in presets():
         raise FastweightsError(f"preset {request.preset!r} does not exist{near_miss(request.preset, presets())}")
+    if load_config(request.preset).plan_only:
+        raise FastweightsError(f"preset {request.preset!r} is only planned: `fastweights train` prints what it takes")
     arguments = [f"--preset={request.preset}", f"--seed={request.seed}"]
     if request.corpus is not None:
         arguments.append(f"--corpus={catalog.check_corpus(request.corpus)}")

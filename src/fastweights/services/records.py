@@ -154,6 +154,7 @@ class TrainPoint(Record):
     grad_norm: float
     lr: float
     tokens_per_s: float
+    mfu: float | None = None  # share of the device's peak; null where that is not known
     eta_s: float
     cpu_seconds: float
 

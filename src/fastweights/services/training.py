@@ -1,21 +1,48 @@
 """Start a training run or go on with one: from names (preset, corpus, tokenizer, id) to the trainer. Torch-free."""
 
+import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastweights.data.sources import Source, default_corpus, find_source
-from fastweights.data.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
-from fastweights.errors import Conflict, FastweightsError
-from fastweights.hints import validate
-from fastweights.store.models import MANIFEST, Models
+from fastweights.data.tokenizer import TRAINED, Tokenizer, load_tokenizer, open_tokenizer, train_tokenizer
+from fastweights.errors import Conflict, FastweightsError, Unsupported
+from fastweights.hints import near_miss, validate
+from fastweights.store.models import MANIFEST, Models, in_a_model
 from fastweights.store.models import ckpt_dir as recorded_ckpt_dir
 from fastweights.store.root import ID, MODELS, Store, check_id, new_id
 from fastweights.train.config import TrainConfig, load_config
 from fastweights.train.hooks import Hooks
+from fastweights.train.plan import is_large, training_plan
+
+if TYPE_CHECKING:
+    from fastweights.train.checkpoint import Checkpoint
+    from fastweights.train.distributed import World
 
 DEFAULT_PRESET = "laptop"
-FREE = ("steps", "save_every")  # what may differ in a resumed run
+SMALL_PRESET = "debug_tiny"
+STRATEGIES = ("none", "fsdp", "fsdp2")
+FREE = ("steps", "save_every", "log_every", "eval_every")  # what may differ in a resumed run
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a run happens. ``strategy``: one of :data:`STRATEGIES`; ``large_cpu``: large models on a CPU, too."""
+
+    device: str | None = None
+    ckpt_dir: Path | None = None
+    strategy: str | None = None
+    large_cpu: bool = False
+
+    def __post_init__(self) -> None:
+        if self.strategy is not None and self.strategy not in STRATEGIES:
+            raise Unsupported(
+                f"strategy {self.strategy!r} is not supported{near_miss(self.strategy, STRATEGIES, listing=False)}; "
+                "choose none (one process), fsdp (FullyShardedDataParallel) or fsdp2 (fully_shard)"
+            )
 
 
 def start(
@@ -24,26 +51,40 @@ def start(
     changes: Mapping[str, Any],
     *,
     model_id: str | None = None,
-    device: str | None = None,
-    ckpt_dir: Path | None = None,
+    where: Where | None = None,
     hooks: Hooks | None = None,
 ) -> dict[str, Any]:
-    """A new run of a preset (name or YAML file) with ``changes`` (``None``: not given; "optim.lr" nests).
+    """A new run of a preset (name or YAML file) with ``changes`` (``None``: not given; "optim.adam_lr" nests).
 
-    Returns the figures of :func:`fastweights.train.loop.train`. The default corpus is ``training_data``, else tiny.
+    Returns the figures of :func:`fastweights.train.loop.train`; of a preset that is only planned,
+    :func:`fastweights.train.plan.training_plan`. The default corpus is ``training_data``, else tiny. A large model on a
+    CPU becomes ``debug_tiny`` unless ``where.large_cpu``. Under torchrun every process calls this.
     """
-    hooks = hooks or Hooks()
+    where, hooks = where or Where(), hooks or Hooks()
     preset = preset or DEFAULT_PRESET
     config = load_config(preset, dict(changes))
     name = Path(preset).stem.lower()
-    model_id = check_id("model", model_id) if model_id else new_id(name)
-    Models(store).check_free(model_id)
-    corpus, notice = (config.corpus, None) if config.corpus else default_corpus()
-    if notice:
-        hooks.notice(notice)
-    source = find_source(corpus, config.val_fraction, config.holdout)
-    tokenizer = _tokenizer(config, source)
-    return _train(config, store, source, tokenizer, device, hooks, model_id=model_id, preset=name, ckpt_dir=ckpt_dir)
+    if config.plan_only:
+        return training_plan(config, name, _processes())
+    if model_id:
+        Models(store).check_free(check_id("model", model_id))
+    if is_large(config) and not where.large_cpu and _on_cpu(where.device):
+        hooks.notice(
+            f"notice: preset {name} is too large to train on a CPU, so {SMALL_PRESET} is trained instead; "
+            "--allow-large-cpu trains it all the same"
+        )
+        preset = name = SMALL_PRESET
+        config = load_config(preset, dict(changes))
+    with _join(where.strategy or "none", where.device) as world:
+        chosen = world.agree(lambda: model_id or new_id(name))
+        corpus, notice = (config.corpus, None) if config.corpus else default_corpus()
+        if notice:
+            hooks.notice(notice)
+        source = world.agree(lambda: find_source(corpus, config.val_fraction, config.holdout, _cache(store)))
+        tokenizer = world.agree(lambda: _tokenizer(config, source))
+        return _train(
+            config, store, source, tokenizer, world, hooks, model_id=chosen, preset=name, ckpt_dir=where.ckpt_dir
+        )
 
 
 def resume(
@@ -53,71 +94,86 @@ def resume(
     *,
     preset: str | None = None,
     corpus: str | None = None,
-    device: str | None = None,
-    ckpt_dir: Path | None = None,
+    model_id: str | None = None,
+    where: Where | None = None,
     hooks: Hooks | None = None,
 ) -> dict[str, Any]:
     """Go on from the last whole checkpoint of ``which`` (a model's id or a folder of checkpoints), with its own config.
 
-    ``changes``: of :data:`FREE` only. ``corpus``: the same text at another place. ``preset``: only to be checked.
-    Checkpoints go where this store's model keeps its own (``ckpt_dir`` changes that), wherever they were read.
+    ``changes``: what is not in :data:`FREE` must be what the run has. ``corpus``: the same text at another place.
+    ``preset``, ``model_id``: only to be checked. The strategy is the run's unless another is given, and so is the
+    folder of the checkpoints. The number of processes may be another.
     """
-    from fastweights.train.checkpoint import load_checkpoint
-    from fastweights.train.loop import find_ckpt_dir
+    from fastweights.train.checkpoint import checkpoint_run, load_checkpoint
+    from fastweights.train.places import find_ckpt_dir
 
-    hooks = hooks or Hooks()
-    given = {key: value for key, value in changes.items() if value is not None}
-    fixed = next((key for key in given if key not in FREE), None)
-    if fixed is not None:
-        flag = fixed.removeprefix("optim.").replace("_", "-")
-        raise FastweightsError(f"--{flag} cannot change in a resumed run; leave it out, or start a new run")
+    where, hooks = where or Where(), hooks or Hooks()
     folder = find_ckpt_dir(store, which)
-    checkpoint = load_checkpoint(folder)
-    for notice in checkpoint.notices:
-        hooks.notice(f"notice: {notice}")
-    run = checkpoint.meta["run"]
-    own = _own_ckpt_dir(store, run["model_id"], which, folder)
-    if preset is not None and preset != run["preset"]:
-        raise FastweightsError(f"--preset {preset} cannot change in a resumed run, which has {run['preset']}")
-    old = run["config"]
-    schedule = {"schedule_steps": old["schedule_steps"] or old["steps"]}  # keeps its length, however far the run goes
-    config = validate(TrainConfig, {**old, **schedule, **given}, f"resume {which}")
+    with _join(where.strategy or checkpoint_run(folder).get("strategy", "none"), where.device) as world:
+        checkpoint = world.agree(lambda: load_checkpoint(folder))
+        for notice in checkpoint.notices:
+            hooks.notice(f"notice: {notice}")
+        run = checkpoint.meta["run"]
+        own = world.agree(lambda: _own_ckpt_dir(store, run["model_id"], which, folder))
+        for name, value in (("preset", preset), ("model_id", model_id)):
+            if value is not None and value != run[name]:
+                raise FastweightsError(
+                    f"--{name.replace('_', '-')} {value} cannot change in a resumed run, which has {run[name]}"
+                )
+        config = _config_again(run["config"], changes, which, hooks)
+        path = corpus or run["corpus"]["path"]
+        source = world.agree(lambda: find_source(path, config.val_fraction, config.holdout, _cache(store)))
+        if source.sha256 != run["corpus"]["sha256"]:
+            raise FastweightsError(
+                f"corpus {source.name} is not the text that this run began with; name it with --corpus"
+            )
+        return _train(
+            config,
+            store,
+            source,
+            load_tokenizer(folder / "tokenizer.json"),
+            world,
+            hooks,
+            model_id=run["model_id"],
+            preset=run["preset"],
+            ckpt_dir=where.ckpt_dir or own,
+            resume=checkpoint,
+        )
+
+
+def _config_again(old: dict[str, Any], changes: Mapping[str, Any], which: str, hooks: Hooks) -> TrainConfig:
+    """The run's own config with the ``changes`` that are free; its schedule keeps its length, however far it goes."""
+    before = validate(TrainConfig, {**old, "schedule_steps": old["schedule_steps"] or old["steps"]}, f"resume {which}")
+    given = {key: value for key, value in changes.items() if value is not None}
+    for key, value in given.items():
+        has = before.peak_lr if key == "lr" else getattr(before, key)
+        if key not in FREE and value != has:
+            flag = key.replace("_", "-")
+            raise FastweightsError(
+                f"--{flag} cannot change in a resumed run, which has {has}; leave it out, or start a new run"
+            )
+    free = {key: value for key, value in given.items() if key in FREE}
+    config = validate(TrainConfig, {**before.model_dump(), **free}, f"resume {which}")
     length = config.schedule_steps or config.steps
     if config.steps > length and config.schedule != "constant":
-        rest = config.optim.lr * config.final_lr
         hooks.notice(
             f"notice: the learning-rate schedule ends at step {length}; "
-            f"from there to step {config.steps} the rate is {rest:g}"
+            f"from there to step {config.steps} the rate is {config.peak_lr * config.final_lr:g}"
         )
-    source = find_source(corpus or run["corpus"]["path"], config.val_fraction, config.holdout)
-    if source.sha256 != run["corpus"]["sha256"]:
-        raise FastweightsError(f"corpus {source.name} is not the text that this run began with; name it with --corpus")
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    return _train(
-        config,
-        store,
-        source,
-        tokenizer,
-        device,
-        hooks,
-        model_id=run["model_id"],
-        preset=run["preset"],
-        ckpt_dir=ckpt_dir or own,
-        resume=checkpoint,
-    )
+    return config
 
 
 def _own_ckpt_dir(store: Store, model_id: str, which: str, source: Path) -> Path | None:
-    """The folder that the user gave this store's model for its checkpoints; ``None``: that in the model's folder.
-
-    ``Conflict`` if the checkpoints in ``source`` are not those of the model that was asked for, or that has this id.
+    """Where this store's model keeps its checkpoints, if not in its own folder: where the user put them, or ``source``
+    itself where the model is new in this store. ``Conflict`` if the checkpoints in ``source`` are not those of the
+    model that was asked for, or that has this id.
     """
     asked = store.path(MODELS, which) if ID.fullmatch(which) else None
     if asked and which != model_id and (asked / MANIFEST).is_file():
         raise Conflict(f"resume {which}: the checkpoints in {source} belong to model {model_id!r}")
     folder = store.path(MODELS, check_id("model", model_id))
     if not (folder / MANIFEST).is_file():
-        return None
+        return None if in_a_model(source) else source
     place = recorded_ckpt_dir(folder, Models(store).get(model_id))
     if place.resolve() != source.resolve():
         raise Conflict(
@@ -132,33 +188,54 @@ def _train(
     store: Store,
     source: Source,
     tokenizer: Tokenizer,
-    device: str | None,
+    world: "World",
     hooks: Hooks,
     *,
     ckpt_dir: Path | None,
-    **rest: Any,
+    model_id: str,
+    preset: str | None,
+    resume: "Checkpoint | None" = None,
 ) -> dict[str, Any]:
     from fastweights.data.corpus import encode_source
-    from fastweights.models.device import pick_device
     from fastweights.train.loop import train
 
+    world.agree(lambda: encode_source(source, tokenizer, _cache(store)) and None)  # the others find it in the cache
     return train(
         config,
         store,
-        corpus=encode_source(source, tokenizer, store.root / "cache"),
+        corpus=encode_source(source, tokenizer, _cache(store)),
         tokenizer=tokenizer,
-        device=str(pick_device(device)),
         ckpt_dir=ckpt_dir.absolute() if ckpt_dir else None,
         hooks=hooks,
-        **rest,
+        world=world,
+        model_id=model_id,
+        preset=preset,
+        resume=resume,
     )
 
 
 def _tokenizer(config: TrainConfig, source: Source) -> Tokenizer:
-    if config.tokenizer == "byte":
-        return ByteTokenizer()
-    if config.tokenizer == "bpe":
-        from fastweights.data.bpe import BPETokenizer
+    if config.tokenizer not in TRAINED:
+        return open_tokenizer(config.tokenizer)
+    vocab = {"bpe_vocab": config.bpe_vocab, "spm_vocab": config.spm_vocab}
+    return train_tokenizer(config.tokenizer, source.sample(), **vocab)
 
-        return BPETokenizer.train(source.sample(), config.bpe_vocab)
-    return load_tokenizer(config.tokenizer)
+
+def _cache(store: Store) -> Path:
+    return store.root / "cache"
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _on_cpu(device: str | None) -> bool:
+    from fastweights.models.device import pick_device
+
+    return pick_device(device).type == "cpu"
+
+
+def _join(strategy: str, device: str | None) -> AbstractContextManager["World"]:
+    from fastweights.train.distributed import join
+
+    return join(strategy, device)

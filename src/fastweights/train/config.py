@@ -12,9 +12,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fastweights.data import tokenizer
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.hints import near_miss, validate
-from fastweights.models.tiny_lm_config import TinyLMConfig
+from fastweights.models.kinds import ModelConfig, model_config
+from fastweights.models.ttt_lm_config import PRESETS
 
 
 class _Config(BaseModel):
@@ -22,35 +24,49 @@ class _Config(BaseModel):
 
 
 class OptimConfig(_Config):
-    """Muon for matrices, AdamW for the rest, row-sparse Adagrad for hashed tables; ``lr`` are peaks of the schedule."""
+    """Who updates what; the rates are the peaks of the schedule.
 
+    ``muon``: Muon for the backbone's matrices, AdamW for the rest, row-sparse Adagrad for hashed tables. ``adamw``:
+    AdamW for all, decay on matrices only. ``auto``: muon for a tiny_lm, adamw for other kinds.
+    """
+
+    rule: Literal["auto", "muon", "adamw"] = "auto"
     lr: float = Field(default=0.02, gt=0, description="Muon, for the matrices of the backbone")
     momentum: float = Field(default=0.95, ge=0, lt=1)
-    adam_lr: float = Field(default=0.003, gt=0, description="AdamW, for embedding, head, norms, gains and biases")
+    adam_lr: float = Field(default=0.003, gt=0, description="AdamW, for all that Muon does not update")
     adam_betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.0, ge=0)
     table_lr: float = Field(default=0.05, gt=0, description="sparse Adagrad, for hashed n-gram tables")
 
 
 class TrainConfig(_Config):
-    """One training run. Tokens a step = ``batch_size * seq_len * accumulate``."""
+    """One training run. Tokens a step = ``batch_size * seq_len * accumulate``, times the processes (torchrun)."""
 
     description: str = ""
-    model: dict[str, Any] = Field(default_factory=dict, description="fields of TinyLMConfig, less vocab_size")
+    model: dict[str, Any] = Field(
+        default_factory=dict,
+        description="kind (tiny_lm) and its fields, less vocab_size; size: a ttt_lm's to begin with",
+    )
     optim: OptimConfig = OptimConfig()
 
     corpus: str | None = Field(
         default=None, description="file, folder or named corpus; none: training_data/, else tiny"
     )
-    tokenizer: str = Field(default="byte", description="byte, bpe, or the path of a saved tokenizer.json")
+    tokenizer: str = Field(default="byte", description=tokenizer.NAMED)
     bpe_vocab: int = Field(default=4096, ge=258, le=65536)
+    spm_vocab: int = Field(default=1024, ge=264, le=65536)
     val_fraction: float = Field(default=0.1, gt=0, lt=1, description="held out: this last part of the corpus' bytes")
     holdout: tuple[str, ...] = Field(
         default=(), description="globs of held-out files of a folder; replaces val_fraction"
     )
 
+    reading: Literal["auto", "streams", "samples"] = Field(
+        default="auto",
+        description="streams: contiguous, their state carried; samples: each sequence by itself, from a fresh state; "
+        "auto: streams for a tiny_lm, samples for other kinds",
+    )
     seq_len: int = Field(default=128, ge=1, le=65536, description="tokens between two cuts of the gradient")
-    batch_size: int = Field(default=16, ge=1, le=65536, description="contiguous streams that are read side by side")
+    batch_size: int = Field(default=16, ge=1, le=65536, description="streams or samples side by side, a process")
     accumulate: int = Field(default=1, ge=1, description="windows a step")
     steps: int = Field(default=1000, ge=1, le=10_000_000)
     schedule_steps: int | None = Field(default=None, ge=1, le=10_000_000, description="none: as steps")
@@ -75,6 +91,7 @@ class TrainConfig(_Config):
         default=16384, ge=1, description="held-out tokens a look reads; the last look reads them all"
     )
     save_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
+    plan_only: bool = Field(default=False, description="never trained here: what it would take is printed")
 
     @model_validator(mode="after")
     def _coherent(self) -> "TrainConfig":
@@ -83,9 +100,33 @@ class TrainConfig(_Config):
         self.model_for(258)
         return self
 
-    def model_for(self, vocab_size: int) -> TinyLMConfig:
+    def model_for(self, vocab_size: int) -> ModelConfig:
         """The model's config with the tokenizer's vocabulary."""
-        return validate(TinyLMConfig, {**self.model, "vocab_size": vocab_size}, "model")
+        fields = {**self.model, "vocab_size": vocab_size}
+        if (size := fields.pop("size", None)) is not None:
+            if size not in PRESETS:
+                raise ValueError(f"model.size {size!r} does not exist{near_miss(str(size), PRESETS)}")
+            fields = {**PRESETS[size].model_dump(exclude={"vocab_size"}), **fields}
+        return model_config(fields)
+
+    @property
+    def kind(self) -> str:
+        return self.model.get("kind", "ttt_lm" if "size" in self.model else "tiny_lm")
+
+    @property
+    def samples(self) -> bool:
+        """Whether every sequence starts from a fresh state (see ``reading``)."""
+        return self.kind != "tiny_lm" if self.reading == "auto" else self.reading == "samples"
+
+    @property
+    def muon(self) -> bool:
+        """Whether Muon updates the backbone's matrices (see :class:`OptimConfig`)."""
+        return self.kind == "tiny_lm" if self.optim.rule == "auto" else self.optim.rule == "muon"
+
+    @property
+    def peak_lr(self) -> float:
+        """Of the matrices."""
+        return self.optim.lr if self.muon else self.optim.adam_lr
 
     def lr_factor(self, step: int) -> float:
         """Factor in [0, 1] on every peak rate for step ``step`` (0 is the first)."""
@@ -111,7 +152,8 @@ def load_config(name_or_path: str, overrides: dict[str, Any] | None = None) -> T
     """A preset by name, or a YAML file by path, with ``overrides`` (``None`` values are ignored; dots nest).
 
     The schedule is as long as the file says (``schedule_steps``, else ``steps``), whatever ``steps`` is overridden
-    with; a longer run stretches it, unless ``schedule_steps`` is overridden too. Raises ``NotFound`` for an unknown
+    with; a longer run stretches it, unless ``schedule_steps`` is overridden too. ``lr`` is the peak rate of the
+    matrices. Raises ``NotFound`` for an unknown
     preset (names the near miss), ``FastweightsError`` for a bad file or key.
     """
     shipped = presets()
@@ -127,6 +169,9 @@ def load_config(name_or_path: str, overrides: dict[str, Any] | None = None) -> T
     if not isinstance(data, dict):
         raise FastweightsError(f"config {path}: a mapping is wanted, not {type(data).__name__}")
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    if "lr" in given:  # of the matrices, whoever updates them
+        own = validate(TrainConfig, data, str(path))
+        given["optim.lr" if own.muon else "optim.adam_lr"] = given.pop("lr")
     if "corpus" in given and given["corpus"] != data.get("corpus") and "holdout" not in given:
         data.pop("holdout", None)  # names of another corpus' files
     source = f"config {path.name if is_path else name_or_path}"

@@ -1,4 +1,5 @@
-"""Who updates what: Muon for the matrices of the backbone, row-wise Adagrad for hashed tables, AdamW for the rest.
+"""Who updates what: Muon for the matrices of the backbone, row-wise Adagrad for hashed tables, AdamW for the rest;
+or AdamW for all.
 
 Legend: R rows that a batch touched (with repeats), D channels.
 """
@@ -54,17 +55,19 @@ class Optimizers:
     Tables are not scheduled: Adagrad slows down by itself, and what is read last must be learned as well as the rest.
     """
 
-    def __init__(self, model: nn.Module, config: OptimConfig) -> None:
+    def __init__(self, model: nn.Module, config: OptimConfig, *, decayed: set[str] | None = None) -> None:
+        """``decayed``: no Muon; AdamW for all dense parameters, of which only those named here decay."""
         tables: set[Tensor] = set()
         for module in model.modules():
             if isinstance(module, NGramEmbedding):
                 module.sparse_grad = True
                 tables.add(module.weight)
-        self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        self._names: dict[Tensor, str] = {p: plain_name(name) for name, p in model.named_parameters()}
         dense = [(name, p) for p, name in self._names.items() if p not in tables]
-        muon = [p for name, p in dense if name.startswith("backbone.") and _is_matrix(name, p)]
-        rest = [p for name, p in dense if not (name.startswith("backbone.") and _is_matrix(name, p))]
-        self.dense = [*muon, *rest]
+        chosen = {name for name, p in dense if name.startswith("backbone.") and _is_matrix(name, p)}
+        muon = [p for name, p in dense if decayed is None and name in chosen]
+        rest = [(name, p) for name, p in dense if decayed is not None or name not in chosen]
+        self.dense = [*muon, *(p for _, p in rest)]
         """Parameters with dense gradients: those whose global norm is worth clipping."""
         self._all: list[torch.optim.Optimizer] = []
         if muon:
@@ -78,13 +81,15 @@ class Optimizers:
                 )
             )
         if rest:
-            self._all.append(
-                torch.optim.AdamW(
-                    rest, lr=config.adam_lr, betas=config.adam_betas, weight_decay=config.weight_decay, fused=True
-                )
-            )
+            self._all.append(_adamw(rest, config, decayed))
         if tables:
             self._all.append(RowAdagrad(sorted(tables, key=lambda p: self._names[p]), lr=config.table_lr))
+
+    @property
+    def single(self) -> torch.optim.Optimizer:
+        """The one there is where AdamW updates all."""
+        (optimizer,) = self._all
+        return optimizer
 
     def step(self, factor: float = 1.0) -> None:
         """One update at ``factor`` times the peak rates (the tables': at the peak)."""
@@ -126,6 +131,24 @@ class Optimizers:
                 raise Corrupt(f"optimiser state {name!r} belongs to no parameter of this model; start a new run")
             optimizer, p = owners[parameter]
             optimizer.state[p][kind] = value.clone()
+
+
+def matrices(model: nn.Module) -> set[str]:
+    """Names of the parameters that weight decay is for."""
+    return {name for name, p in model.named_parameters() if _is_matrix(name, p)}
+
+
+def plain_name(name: str) -> str:
+    """The name of a parameter without what FullyShardedDataParallel puts into it."""
+    return name.replace("_fsdp_wrapped_module.", "")
+
+
+def _adamw(named: list[tuple[str, Tensor]], config: OptimConfig, decayed: set[str] | None) -> torch.optim.AdamW:
+    parts = [[p for name, p in named if decayed is None or name in decayed]]
+    parts.append([p for name, p in named if decayed is not None and name not in decayed])
+    rates = (config.weight_decay, 0.0)
+    groups = [{"params": part, "weight_decay": rate} for part, rate in zip(parts, rates, strict=True) if part]
+    return torch.optim.AdamW(groups, lr=config.adam_lr, betas=config.adam_betas, fused=True)
 
 
 def _is_matrix(name: str, p: Tensor) -> bool:

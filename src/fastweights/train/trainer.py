@@ -1,11 +1,14 @@
-"""The training step: truncated backpropagation over contiguous streams, their state carried from window to window.
+"""The training step: truncated backpropagation over contiguous streams, their state carried from window to window; or
+over independent samples, each from a fresh state, by one process or several.
 
-Knows tensors only: no store, no files, no terminal. Legend: B streams, T tokens of a window, V vocabulary.
+Knows tensors only: no store, no terminal. Legend: B streams or samples, T tokens of a window, V vocabulary.
 """
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,14 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastweights.data.corpus import Corpus, need_tokens
-from fastweights.data.streams import Streams
+from fastweights.data.streams import Reader, Samples, Streams
 from fastweights.data.tokenizer import Tokenizer
-from fastweights.errors import Corrupt, FastweightsError
+from fastweights.errors import Corrupt, FastweightsError, Unsupported
+from fastweights.models.registry import build
 from fastweights.models.scoring import corpus_score
-from fastweights.models.tiny_lm import TinyLM
 from fastweights.train.config import TrainConfig
-from fastweights.train.optim import Optimizers
+from fastweights.train.distributed import World
+from fastweights.train.layout import layout_for
+from fastweights.train.optim import Optimizers, matrices
 from fastweights.train.rng import restore_rng, rng_state, seed_all
+from fastweights.train.throughput import flops_per_token
 
 
 class Diverged(FastweightsError):
@@ -35,36 +41,62 @@ class Trainer:
     ``state``/``restore`` hold all of it, so that a restored trainer goes on bit for bit (same machine, same threads).
     """
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, tokenizer: Tokenizer, device: str = "cpu") -> None:
-        need_tokens(corpus, config.batch_size, config.seq_len)
-        self.config, self.corpus, self.tokenizer, self.device = config, corpus, tokenizer, torch.device(device)
+    def __init__(
+        self, config: TrainConfig, corpus: Corpus, tokenizer: Tokenizer, device: str = "cpu", world: World | None = None
+    ) -> None:
+        self.world = world or World(device=torch.device(device))
+        if self.world.sharded and (not config.samples or config.muon or config.ema):
+            raise Unsupported(
+                f"strategy {self.world.strategy} trains independent samples with AdamW and without an average of the "
+                f"weights; a {config.kind} wants reading: samples, optim.rule: adamw and ema: null for that"
+            )
+        need_tokens(corpus, 1 if config.samples else config.batch_size, config.seq_len)
+        self.config, self.corpus, self.tokenizer, self.device = config, corpus, tokenizer, self.world.device
+        self.layout = layout_for(self.world)
         seed_all(config.seed)
-        self.model = TinyLM(config.model_for(tokenizer.vocab_size)).to(self.device)
-        self.optimizers = Optimizers(self.model, config.optim)
-        self.streams = Streams(corpus.train, config.batch_size, config.seq_len, tokenizer.bos_id, config.seed)
+        self.model_config = config.model_for(tokenizer.vocab_size)
+        model = build(self.model_config).to(self.device)
+        self.n_params = sum(p.numel() for p in model.parameters())
+        self.flops_per_token = flops_per_token(model, config.seq_len)
+        self.names = sorted(name for name, _ in model.named_parameters())
+        decayed = None if config.muon else matrices(model)
+        self.model: Any = self.layout.place(model)
+        self.optimizers = Optimizers(self.model, config.optim, decayed=decayed)
+        self.streams = self._reader()
         self.average = {n: p.detach().clone() for n, p in self.model.named_parameters()} if config.ema else None
         self.params = list(self.model.parameters())
         self.step = 0
-        self.windows = 0
+        self.position = 0
         self.carry: dict[str, Tensor] | None = None
         exact = torch.float32 if self.device.type == "mps" else torch.float64
         self.loss_sum = torch.zeros((), dtype=exact, device=self.device)
         self.norm_sum = torch.zeros((), dtype=exact, device=self.device)
         self.since_row = 0
+        if self.world.rank:  # the first process draws as one alone would
+            torch.manual_seed(config.seed + 7919 * self.world.rank)
+
+    def _reader(self) -> Reader:
+        config, ids = self.config, self.corpus.train
+        if not config.samples:
+            return Streams(ids, config.batch_size, config.seq_len, self.tokenizer.bos_id, config.seed)
+        world = self.world
+        return Samples(ids, config.batch_size, config.seq_len, config.seed, rank=world.rank, world=world.size)
 
     @property
     def lr(self) -> float:
-        """Muon's rate in the last step."""
-        return self.config.optim.lr * self.config.lr_factor(max(self.step - 1, 0))
+        """The rate of the matrices in the last step."""
+        return self.config.peak_lr * self.config.lr_factor(max(self.step - 1, 0))
 
     def advance(self) -> None:
         """One optimiser step. :class:`Diverged` (before the weights change) if loss or gradient is not finite."""
         config = self.config
         loss = torch.zeros((), device=self.device)
-        for _ in range(config.accumulate):
-            part = self._window_loss() / config.accumulate
-            part.backward()
+        for i in range(config.accumulate):
+            with contextlib.nullcontext() if i == config.accumulate - 1 else self.layout.local(self.model):
+                part = self._window_loss() / config.accumulate
+                part.backward()
             loss += part.detach()
+        self.world.mean_(loss)
         norm = self._clip()
         if self.device.type == "cpu":  # elsewhere a look would stall the device: rows and checkpoints look
             self._need_finite(float(loss), float(norm))
@@ -78,20 +110,21 @@ class Trainer:
         self.step += 1
 
     def _window_loss(self) -> Tensor:
-        x, y, fresh = self.streams.window(self.windows)
-        self.windows += 1
+        x, y, fresh = self.streams.window(self.position)
+        self.position += self.streams.stride
         x_BT, y_BT = (torch.from_numpy(a).to(self.device, non_blocking=True) for a in (x, y))
         bf16 = self.config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
             logits_BTV, carry = self.model(x_BT, None if fresh else self.carry)
             loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), y_BT.flatten())
-        self.carry = {name: value.detach() for name, value in carry.items()}
+        if not self.config.samples:
+            self.carry = {name: value.detach() for name, value in carry.items()}
         return loss
 
     def _clip(self) -> Tensor:
         """Global norm of the dense gradients (sparse ones neither count nor are clipped), clipped if so configured."""
         grads = [p.grad for p in self.optimizers.dense if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
+        norm = self.layout.norm(grads)
         if self.config.clip is not None:
             scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
             for grad in grads:
@@ -159,32 +192,71 @@ class Trainer:
     # ------------------------------------------------------------ state
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next step depends on: tensors, and a JSON value."""
-        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
+        """Everything that the next step depends on: tensors (a sharded model's: this process' part), and JSON."""
+        tensors = {f"model.{n}": t for n, t in self.layout.weights(self.model).items()}
         tensors |= {f"average.{n}": t for n, t in (self.average or {}).items()}
         tensors |= {f"carry.{n}": t for n, t in (self.carry or {}).items()}
-        tensors |= {f"rng.{n}": t for n, t in rng_state().items()}
+        tensors |= {f"{self._rng_prefix()}{n}": t for n, t in rng_state().items()}
         tensors |= {"rows.loss": self.loss_sum, "rows.norm": self.norm_sum}
-        tensors |= {f"optim.{n}": t for n, t in self.optimizers.state().items()}
-        meta = {"windows": self.windows, "since_row": self.since_row, "carry": self.carry is not None}
-        return tensors, {"step": self.step, **meta}
+        tensors |= {f"optim.{n}": t for n, t in self.layout.slots(self.model, self.optimizers).items()}
+        meta = {"position": self.position, "since_row": self.since_row, "carry": self.carry is not None}
+        return tensors, {"step": self.step, "world": self.world.size, **meta}
 
-    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Put back what :meth:`state` gave, into a trainer of the same config. ``Corrupt`` if they do not fit."""
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any], shards: Path | None = None) -> None:
+        """Put back what :meth:`state` gave, into a trainer of the same config, or what lies in the folder ``shards``.
+
+        The number of processes may differ: what comes next is then defined by the position, and the random state
+        starts anew from seed and step. ``Corrupt`` if the tensors do not fit.
+        """
         try:
-            self.model.load_state_dict(_under(tensors, "model."), strict=True)
+            if shards is not None:
+                tensors = self._read(shards)
+            own = {n: t.to(self.device) for n, t in _under(tensors, "optim.").items()}
+            self.layout.load(self.model, self.optimizers, _under(tensors, "model."), own)
             if self.average is not None:
                 average = _under(tensors, "average.")
                 self.average = {n: average[n].to(self.device, copy=True) for n in self.average}
             carry = {n: t.to(self.device, copy=True) for n, t in _under(tensors, "carry.").items()}
             self.carry = carry if meta["carry"] else None
-            self.optimizers.load({n: t.to(self.device) for n, t in _under(tensors, "optim.").items()})
             self.loss_sum = tensors["rows.loss"].to(self.device, copy=True)
             self.norm_sum = tensors["rows.norm"].to(self.device, copy=True)
-            self.step, self.windows, self.since_row = int(meta["step"]), int(meta["windows"]), int(meta["since_row"])
+            self.step, self.since_row = int(meta["step"]), int(meta["since_row"])
+            self.position = int(meta["position"])
         except (KeyError, RuntimeError, TypeError) as error:
             raise Corrupt(f"checkpoint does not fit the run: {' '.join(str(error).split())[:300]}") from None
-        restore_rng(_under(tensors, "rng."))
+        if meta.get("world", 1) == self.world.size:
+            restore_rng(_under(tensors, self._rng_prefix()))
+        else:
+            seed_all((self.config.seed + 7919 * self.world.rank + 104729 * self.step) % 2**31)
+
+    def _rng_prefix(self) -> str:
+        return f"rng.{self.world.rank}." if self.world.rank else "rng."
+
+    def _read(self, shards: Path) -> dict[str, Tensor]:
+        from fastweights.train.shards import read_shards
+
+        template = self.layout.template(self.model, self.optimizers)
+        if template is None:
+            return read_shards(shards, None)
+        rest = {n: t.clone() for n, t in self.state()[0].items() if n.startswith(("rows.", "rng."))}
+        return read_shards(shards, template | rest)
+
+    def params_sha256(self) -> str:
+        """SHA-256 over the parameters (whole, fp32, little-endian) in the order of their names, whatever the layout."""
+        digest, wanted = hashlib.sha256(), set(self.names)
+        for name, value in self.layout.full(self.model):
+            if name in wanted:
+                digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def export(self) -> dict[str, Tensor] | None:
+        """The model's tensors as they will be kept, whole, in the first process; ``None`` in the others."""
+        with self.averaged() as model:
+            kept: dict[str, Tensor] = {}
+            for name, value in self.layout.full(model):  # gathered by all
+                if self.world.first:
+                    kept[name] = value.detach().cpu().clone()
+            return kept if self.world.first else None
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
