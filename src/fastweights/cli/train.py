@@ -45,8 +45,9 @@ def train(
     Parameters
     ----------
     preset
-        laptop, bench-shakespeare or starter (recurrent); debug_tiny, ttt_125m, bringup_1p3b, ttt_47b (printed, never
-        trained) or ttt_linear_official_125m, _350m, _760m, _1p3b (test-time training); or a YAML file. Default: laptop.
+        laptop (the default), bench-shakespeare or starter: recurrent models. debug_tiny, ttt_125m, bringup_1p3b,
+        ttt_47b (only planned), ttt_linear_official_125m, ttt_linear_official_350m, ttt_linear_official_760m or
+        ttt_linear_official_1p3b: models that learn as they read (test-time training). Or a YAML file.
     corpus
         File (text, or lines of {"text": ...} in *.jsonl), folder of *.txt *.md *.text *.tex *.rst *.jsonl, or tiny,
         shakespeare, synthetic. Default: ./training_data, else tiny.
