@@ -205,10 +205,11 @@ class TTTLM(nn.Module):
     ) -> tuple[Tensor, Carry]:
         x_BTD = self.embedding(tokens_BT)
         counters = {name: carry[name] for name in _COUNTERS}
-        span = self.blocks[0].mixer.span(tokens_BT.shape[1], counters, lengths)
+        dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)
+        span = Span.of(self.config.mixer, tokens_BT.shape[1], *counters.values(), lengths, dtype)
         out: Carry = {}
         state: Carry = counters
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.layers):  # called as they are: in shards, a block is wrapped
             prefix = f"layers.{i}."
             state = {name[len(prefix) :]: value for name, value in carry.items() if name.startswith(prefix)}
             x_BTD, state = block(x_BTD, state | counters, span, learn=learn, decode=decode)
