@@ -115,7 +115,10 @@ def _kinds() -> np.ndarray:
 
 
 def judge_act(words: Sequence[str], free: str, at: int) -> tuple[int, int, str] | None:
-    """The override that the act at ``at`` makes, as (first word, last word + 1, rule); None if it makes none."""
+    """The override that the act at ``at`` makes, as (first word, last word + 1, rule); None if it makes none.
+
+    A rule that ends in "?" holds only if a sentence begins with the act: else what is before makes it harmless.
+    """
     low = max(0, at - 12)
     if free[at] in "cCnNJ":
         start = max(0, at - 11)
@@ -131,8 +134,8 @@ def judge_act(words: Sequence[str], free: str, at: int) -> tuple[int, int, str] 
         if hit is None or not _fits(rule, words, free, at, hit):
             continue
         score = _score(rule, words, free, at, hit.start("rules"), hit.end())
-        if score >= HIT and not _harmless(rule, words, free, at, low):
-            return at, hit.end(), f"free form: {rule}"
+        if score >= HIT:
+            return at, hit.end(), f"free form: {rule}" + "?" * _harmless(rule, words, free, at, low)
     return _it(words, free, at, low)
 
 
@@ -194,7 +197,7 @@ def _score(rule: str, words: Sequence[str], free: str, act: int, rules: int, sto
         own = max(own, 2.0)
     if rule == "as if":
         own = max(own, 2.0 * any(c in free[act:rules] for c in "uyB"))
-    score += own + (rule == "no rules" and "a" in (free[stop : stop + 1], free[act - 1 : act]))
+    score += own + (rule == "no rules" and "a" in free[max(0, act - 5) : act] + free[stop : stop + 1])
     score += 1.0 * ("q" in before or "e" in before[-3:]) + 1.0 * ("t" in before or "t" in after[:5])
     if rule == "supersede":
         subject = free[max(0, act - 5) : act]

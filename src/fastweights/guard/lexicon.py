@@ -114,7 +114,7 @@ _NEVER_TYPOS = word_set(  # words of their own
     disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive
     remplace remplaces"""
 )
-_TYPO_CLASSES = "vVGOomtShP"
+_TYPO_CLASSES = "vVGOomtShPe"
 _FREE_TYPO_CLASSES = "vOo"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -151,8 +151,8 @@ def class_letters(found: Sequence[str]) -> Letters:
 
 @functools.cache
 def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(hashes of all spellings, ascending; their class letters in both grammars, and last those of an unknown word; which of
-    the hashes' low 20 bits occur).
+    """(hashes of all spellings, ascending; their class letters in both grammars, and last those of an unknown word;
+    which low 20 bits of a hash occur).
 
     As strings, the spellings would take 20 MB.
     """

@@ -49,6 +49,7 @@ _TAG_CLOSE = re.compile(
     r"(?:istrator)?(?:[ _-](?:prompt|message|override|instructions?|note|update|notice|mode|command|alert|directive))?"
     r" {0,2}(?:[\]>}):=]|\*\*|#)"
 )
+_ENDS = ("", ".", "!", "?", ":")
 _QUOTES = frozenset("\"'`")
 _MENTIONS = re.compile(
     r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called"
@@ -170,6 +171,8 @@ def _scan_plain(
             continue  # nothing was written in leet here
         if match.rule.startswith("free") and _in_two_sentences(folded[start:end], match.stop - match.start):
             continue
+        if match.rule.endswith("?") and folded[:start].rstrip(" \n\"'*#>([")[-1:] not in _ENDS:
+            continue
         complete = start < until if until is not None else end > border
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
             return _hit(words, match, view)
@@ -199,7 +202,7 @@ def _in_two_sentences(phrase: str, words: int) -> bool:
 
 
 def _hit(words: list[str], match: Match, view: str) -> Hit:
-    return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule)
+    return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule.rstrip("?"))
 
 
 def _mentioned(folded: str, start: int, end: int) -> bool:
@@ -244,6 +247,8 @@ def _segment_and_match(letters: str, start: int, at: list[int], folded: str, bor
     words = [word for word, _ in cut]
     letters_of = class_letters(words)
     for match in [*matches(words, letters_of.codes), *(Match(*hit) for hit in find_free_form(words, letters_of.free))]:
+        if match.rule.endswith("?"):
+            continue
         first, stop = start + sum(map(len, words[: match.start])), start + cut[match.stop - 1][1]
         a, b = at[first], at[stop - 1]
         low, high = min(a, b), max(a, b)

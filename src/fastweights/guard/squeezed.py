@@ -17,7 +17,8 @@ _ANCHORS = (
     *sorted(
         word_set(
             """youarenow actas pretendto pretendyou payno stopfollow stopobey donotfollow donotobey roleplayas
-            respondas youareno dontfollow forgetall nolonger throwaway throwout castaside setaside youhaveno havenor"""
+            respondas youareno dontfollow forgetall nolonger throwaway throwout castaside setaside youhaveno
+            fromnowon"""
         )
     ),
 )
@@ -74,7 +75,7 @@ _LONGEST = 18
 
 @functools.cache
 def _squeezed_words() -> frozenset[str]:
-    return frozenset(word for word in lexicon() if len(word) > 1 or word == "a") | _EXTRA
+    return frozenset(word for word in lexicon() if len(word) > 1 or word == "a") - {"systemprompt"} | _EXTRA
 
 
 @functools.cache
