@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
+from fastweights.cli.eval_nano import nano
 from fastweights.cli.policies import named_policy
 from fastweights.hints import validate_given
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fastweights.services.sentry_eval import SentryReport
 
 app = App(name="eval", help="Measure a model.")
+app.command(nano)
 
 
 @app.command

@@ -135,8 +135,7 @@ class NanoSSM:
 
     def regression(self, weights: Weights, features: Blocks, chunk: Chunk, carry: Mapping[str, Tensor]) -> Regression:
         """The hidden states of the chunk (from the live one on) and its targets."""
-        mixed_BJD = (weights[B] @ weights[W_U]).mT
-        h_BDT = self._states(mixed_BJD, features.last_BJDT.unsqueeze(1), carry["h"])[:, 0]
+        h_BDT = self.hidden(weights, features.last_BJDT.unsqueeze(1), carry["h"])[:, 0]
         return Regression(h_BDT.mT, features.targets_BCOT[:, -1].mT)
 
     # ------------------------------------------------------------------ reading
@@ -154,6 +153,10 @@ class NanoSSM:
         filters = self.filters(x_BCJT.shape[1], length)
         within_BCJDT = torch.matmul(x_BCJT, filters.kernel_TDT.flatten(1)).unflatten(-1, (-1, length))
         return self._across(within_BCJDT, filters.powers_CDT[0]), within_BCJDT[:, -1]
+
+    def hidden(self, weights: Weights, filtered_BCJDT: Tensor, start_BD: Tensor) -> Tensor:
+        """Every hidden state ``[B, C, D, T]`` from ``start_BD`` on, of an input from :meth:`filtered`."""
+        return self._states((weights[B] @ weights[W_U]).mT, filtered_BCJDT, start_BD)
 
     def step(self, weights: Weights, h_BD: Tensor, x_BJ: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the recurrence as it is written: ``(prediction_BO, h_BD)``. The slow twin of all the above."""
