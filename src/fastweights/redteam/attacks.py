@@ -7,15 +7,14 @@ in one of the spellings of :mod:`~fastweights.redteam.evasions`. Families of har
 - ``drip_shuffled``: the same words in another order each time, so that nothing repeats;
 - ``gradient``: half of the budget searches under the guard itself, the rest delivers what was found, shuffled;
 - ``adaptive``: every chunk is climbed anew from where the session then stands, by the gradient alone;
-- ``chained``: every chunk is searched anew through the guard's own answer to it, projection included, from the state
-  that its answer to the chunk before left. About the square root of the budget goes into the trials of each chunk; a
-  trial is a guard step like a delivery, on a copy of the session.
+- ``chained``: as ``adaptive``, then two trials of each chunk through the guard's own answer to it, projection included,
+  from the state that its answer to the chunk before left; the better one is sent. A trial is a guard step like a
+  delivery, on a copy of the session.
 
 Whatever is tried against the guard under attack counts against the budget. ``Attempt.offline`` are steps on a copy
 without any defence, which the two drips start from.
 """
 
-import math
 import random
 import re
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ HARM_FAMILIES = ("drip", "drip_shuffled", "gradient", "adaptive", "chained")
 _LEAST_CHARACTERS = 16  # of a chunk that counts as payload
 _GRACE_WORDS = 24  # before which nothing can be seen to repeat
 _CLIMB_ROUNDS = 2
+_TRIALS = 2  # of a chunk in a chain
 
 
 class Payload(NamedTuple):
@@ -136,13 +136,12 @@ def harm_attempt(target: Target, drip: Found, family: str, seed: int, budget: in
 
 
 def _chain(run: "_Run", target: Target, rng: random.Random, budget: int) -> None:
-    """Search a chunk, send it, go on from what the guard made of it."""
-    trials = max(1, math.isqrt(budget))
+    """Climb and try a chunk, send it, go on from what the guard made of it."""
     words = benign_words(target, rng)
     while run.steps < budget:
-        words = tuple(rng.sample(words, len(words)))
+        words = climb(target, run.place, tuple(rng.sample(words, len(words))), rng, _CLIMB_ROUNDS)
         if (left := budget - run.steps - 1) > 0:  # one step is for the delivery
-            words = search(target, rng, min(trials, left), run.place, words=words).words
+            words = search(target, rng, min(_TRIALS, left), run.place, words=words).words
         if not run.text(text_of(words), budget):
             words = benign_words(target, rng)
 
