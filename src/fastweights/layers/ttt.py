@@ -84,9 +84,9 @@ class TTTLayer(nn.Module):
         config, state = self.config, {}
         device, H, L = self.rate_weight.device, config.heads, config.chunk
         for i, (width, out) in enumerate(self.inner.widths(config.head_dim, config.expansion), 1):
-            state[f"W{i}"] = self.get_parameter(f"W{i}").to(self.dtype).repeat(batch, 1, 1, 1)
+            state[f"W{i}"] = getattr(self, f"W{i}").to(self.dtype).repeat(batch, 1, 1, 1)
             if config.bias:
-                state[f"b{i}"] = self.get_parameter(f"b{i}").to(self.dtype).repeat(batch, 1, 1, 1)
+                state[f"b{i}"] = getattr(self, f"b{i}").to(self.dtype).repeat(batch, 1, 1, 1)
             state[f"a{i}"] = torch.zeros(batch, H, L, width, dtype=self.dtype, device=device)
             state[f"u{i}"] = torch.zeros(batch, H, L, out, dtype=self.dtype, device=device)
         if self.conv_q is not None:

@@ -206,7 +206,8 @@ class TTTLM(nn.Module):
         x_BTD = self.embedding(tokens_BT)
         counters = {name: carry[name] for name in _COUNTERS}
         dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)
-        span = Span.of(self.config.mixer, tokens_BT.shape[1], *counters.values(), lengths, dtype)
+        at = (counters["position"], counters["phase"])
+        span = Span.of(self.config.mixer, tokens_BT.shape[1], *at, lengths, dtype)
         out: Carry = {}
         state: Carry = counters
         for i, block in enumerate(self.layers):  # called as they are: in shards, a block is wrapped
