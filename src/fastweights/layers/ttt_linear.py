@@ -115,7 +115,8 @@ class _Dual(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         loop, kept = Loop(*ctx.saved_tensors[:7]), ctx.saved_tensors[7:]
-        return (*_backward(loop, kept, grads), None)
+        with torch.autocast(kept[0].device.type, enabled=False):
+            return (*_backward(loop, kept, grads), None)
 
 
 def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> list[Tensor | None]:
