@@ -1,0 +1,50 @@
+import base64
+import random
+import string
+from collections.abc import Callable
+
+import pytest
+
+from fastweights.guard.gate_policy import default_gate
+from fastweights.guard.judge import judge
+from fastweights.guard.signals import measure
+from tests.guard.chunking import CHUNKERS
+
+
+def _hexdump(rng: random.Random) -> str:
+    rows = (rng.randbytes(16) for _ in range(24))
+    return "\n".join(f"{16 * i:08x}  " + " ".join(f"{byte:02x}" for byte in row) for i, row in enumerate(rows))
+
+
+FAMILIES: dict[str, Callable[[random.Random], str]] = {
+    "base32": lambda rng: base64.b32encode(rng.randbytes(500)).decode(),
+    "hexdump": _hexdump,
+    "percent": lambda rng: "".join(f"%{byte:02X}" for byte in rng.randbytes(200)),
+    "escapes": lambda rng: "".join(f"\\x{byte:02x}" for byte in rng.randbytes(200)),
+    "letters": lambda rng: "".join(rng.choices(string.ascii_lowercase, k=700)),
+    "letters in 16s": lambda rng: " ".join("".join(rng.choices(string.ascii_letters, k=16)) for _ in range(40)),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("kind", "size"), [("word", 32), ("word", 128), ("byte", 32), ("byte", 128)])
+def test_most_chunks_of_a_blob_are_refused(family: str, kind: str, size: int) -> None:
+    rng = random.Random(31)
+    policy = default_gate("word" if kind == "word" else "byte")
+    refused = [
+        not judge(text, policy, tail, ids)["blob"].ok
+        for _ in range(8)
+        for text, tail, ids in CHUNKERS[kind](FAMILIES[family](rng), size)
+    ]
+    assert sum(refused) >= 0.85 * len(refused)
+
+
+def test_numbers_names_and_one_hash_are_no_blob() -> None:
+    for text in (
+        " ".join(str(number) for number in range(1000, 1400)),
+        "donaudampfschifffahrt zhongguorenminyinhang execFileSync FSReqCallback SMTPConnectError " * 3,
+        "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 by Ada on the 5th of May, about tea",
+    ):
+        blob = measure(text).blob
+        assert blob is not None
+        assert blob.value == 0.0
