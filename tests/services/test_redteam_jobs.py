@@ -24,7 +24,7 @@ def left_behind(store: Store, run_id: str, **record) -> None:
 def test_a_run_is_started_seen_and_cancelled(store: Store) -> None:
     jobs = RedteamJobs(store)
     run = jobs.start(QUICK)
-    assert (run.status, run.model, run.policy, run.budget) == ("running", "toy", "default", 2)
+    assert (run.status, run.model, run.policy, run.budget) == ("running", "toy", QUICK.policy.name, 2)
     with pytest.raises(Conflict, match=run.run_id):
         jobs.start(QUICK)
     assert [one.run_id for one in RedteamJobs(store).list()] == [run.run_id]  # as a server sees it that starts later

@@ -2512,6 +2512,8 @@ export interface components {
             lr: number;
             /** Tokens Per S */
             tokens_per_s: number;
+            /** Mfu */
+            mfu?: number | null;
             /** Eta S */
             eta_s: number;
             /** Cpu Seconds */
