@@ -14,18 +14,18 @@ class AuditPolicy(_Config):
     """Canary losses (nats per token) on the candidate weights against those before the write."""
 
     mode: Mode = "enforce"
-    max_delta: float = Field(default=0.1, gt=0, description="most that a canary may rise in one chunk (nats)")
+    max_delta: float = Field(default=0.05, gt=0, description="most that a canary may rise in one chunk (nats)")
     max_z: float = Field(default=8.0, gt=0, description="the same in robust standard deviations")
     min_history: int = Field(default=8, ge=2, description="accepted writes before the z rule may fire")
     window: int = Field(default=64, ge=8, description="accepted writes that the robust z looks back on")
-    spread_floor: float = Field(default=0.01, gt=0, description="least spread (nats): a MAD of 0 must not fire")
+    spread_floor: float = Field(default=0.005, gt=0, description="least spread (nats): a MAD of 0 must not fire")
 
 
 class DriftPolicy(_Config):
     """Cumulative rise of the canary losses against the root session's initial state, in nats per token."""
 
     mode: Mode = "enforce"
-    budget: float = Field(default=0.5, gt=0, description="most that a canary may stand above its initial loss (nats)")
+    budget: float = Field(default=0.15, gt=0, description="most that a canary may stand above its initial loss (nats)")
 
 
 class CusumPolicy(_Config):
@@ -33,7 +33,7 @@ class CusumPolicy(_Config):
 
     mode: Mode = "enforce"
     slack: float = Field(default=0.005, ge=0, description="rise a chunk that is let pass without counting (nats)")
-    limit: float = Field(default=0.3, gt=0, description="most that the sum of what exceeds the slack may reach (nats)")
+    limit: float = Field(default=0.2, gt=0, description="most that the sum of what exceeds the slack may reach (nats)")
 
 
 class SpfwPolicy(_Config):

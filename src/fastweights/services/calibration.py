@@ -28,6 +28,7 @@ SIZES = (32, 128)
 _OOD_SHARE, _RISE_SHARE = 1 / 4, 1 / 6  # of the rate; the rest is the text rules', whose limits ship
 _ROOM = 1.5  # limits of the candidate checks stand this much above what benign text needed
 _LEAST = 0.005  # nats: a rise of a canary that small is no damage, however rare it was in the sample
+_MOST = 0.045  # nats of drift: from 0.05 on a canary counts as harmed, so a budget beyond would guard nothing
 _PROVISIONAL = 2.0  # times what SPFW shortens a write to: what it could not shorten is not what a session commits
 
 
@@ -101,15 +102,16 @@ def calibrate_policy(
         raise FastweightsError("benign texts have no token in them: give files with text")
     if not observed.rises:
         raise FastweightsError(f"lr is {rate}: no chunk of the benign texts was committed, give a lower one")
-    # The text rules keep the shipped limits, which rest on far more text; the model's own rule is what is new here.
-    gate = GatePolicy(ood=calibrate(observed.samples, fpr * _OOD_SHARE).ood)
+    # The text rules keep the shipped limits, which rest on far more text. A trained model gets no out-of-distribution
+    # rule: a script that it never read is beyond all other benign text (21 nats a token), and what it should learn.
+    gate = GatePolicy(ood=calibrate(observed.samples, fpr * _OOD_SHARE).ood) if model == TOY else GatePolicy()
     rise = max(_ROOM * conservative_quantile(observed.rises, fpr * _RISE_SHARE, "high"), _LEAST)
     slack = max(0.0, median(observed.rises))
     policy = Policy(
         name=name or f"{model}-calibrated"[:64],
         audit=AuditPolicy(max_delta=_rounded(rise), spread_floor=_rounded(rise / 8)),
         cusum=CusumPolicy(slack=_rounded(slack), limit=_rounded(max(_ROOM * observed.cusum(slack), 4 * _LEAST))),
-        drift=DriftPolicy(budget=_rounded(max(_ROOM * observed.drift, 4 * _LEAST))),
+        drift=DriftPolicy(budget=_rounded(min(max(_ROOM * observed.drift, 4 * _LEAST), _MOST))),
         gate=gate,
     )
     return policy, observed
