@@ -114,7 +114,8 @@ class _Dual(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        loop, kept = Loop(*ctx.saved_tensors[:7]), ctx.saved_tensors[7:]
+        saved = ctx.saved_tensors  # once: checkpoints recompute at the first look
+        loop, kept = Loop(*saved[:7]), saved[7:]
         with torch.autocast(kept[0].device.type, enabled=False):
             return (*_backward(loop, kept, grads), None)
 
