@@ -91,32 +91,40 @@ def start(mode: Mode, seed: int, *, noise: float = 0.0, mu: float | None = None)
 
 def advance(world: World, steps: int) -> tuple[World, Trajectory]:
     """The next ``steps`` steps. In how many calls a trajectory is made changes no bit of it."""
-    bits = np.random.PCG64(0)
-    state, increment = world.generator
-    bits.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": state, "inc": increment},
-        "has_uint32": 0,
-        "uinteger": 0,
-    }
-    generator = np.random.Generator(bits)
-    drawn_T4 = generator.standard_normal((steps, 4))
-    action_T2 = ACTION_SCALE * drawn_T4[:, :2]
-    push_T2 = action_T2 + world.noise * drawn_T4[:, 2:]
-    (px, py), (vx, vy) = world.pos, world.vel
-    pos, vel = [(px, py)], [(vx, vy)]
-    linear, mu = world.mode == "linear", world.mu
-    slow, stick, slide = 2 * mu, 1 - min(_STICKIEST, 2 * mu), 1 - mu / 2
-    keep = 1 - mu
-    for ax, ay in push_T2.tolist():
-        if not linear:
-            keep = stick if math.sqrt(vx * vx + vy * vy) < slow else slide
-        vx, vy = keep * vx + ax, keep * vy + ay
-        px, py = px + vx, py + vy
-        pos.append((px, py))
-        vel.append((vx, vy))
-    after = World(world.mode, mu, world.noise, world.step + steps, (px, py), (vx, vy), _words(generator))
-    return after, Trajectory(np.array(pos), np.array(vel), action_T2)
+    return Walk(world).advance(steps)
+
+
+class Walk:
+    """On the way through a world, piece by piece; ``world`` is where it stands."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        bits = np.random.PCG64(0)
+        state, increment = world.generator
+        words: Any = {"bit_generator": "PCG64", "state": {"state": state, "inc": increment}}
+        bits.state = {**words, "has_uint32": 0, "uinteger": 0}
+        self._generator = np.random.Generator(bits)
+
+    def advance(self, steps: int) -> tuple[World, Trajectory]:
+        """:func:`advance` from :attr:`world`, which moves on."""
+        world = self.world
+        drawn_T4 = self._generator.standard_normal((steps, 4))
+        action_T2 = ACTION_SCALE * drawn_T4[:, :2]
+        push_T2 = action_T2 + world.noise * drawn_T4[:, 2:]
+        (px, py), (vx, vy) = world.pos, world.vel
+        pos, vel = [(px, py)], [(vx, vy)]
+        linear, mu = world.mode == "linear", world.mu
+        slow, stick, slide = 2 * mu, 1 - min(_STICKIEST, 2 * mu), 1 - mu / 2
+        keep = 1 - mu
+        for ax, ay in push_T2.tolist():
+            if not linear:
+                keep = stick if math.sqrt(vx * vx + vy * vy) < slow else slide
+            vx, vy = keep * vx + ax, keep * vy + ay
+            px, py = px + vx, py + vy
+            pos.append((px, py))
+            vel.append((vx, vy))
+        self.world = World(world.mode, mu, world.noise, world.step + steps, (px, py), (vx, vy), _words(self._generator))
+        return self.world, Trajectory(np.array(pos), np.array(vel), action_T2)
 
 
 def next_velocity(mode: Mode, mu: float | Array, vel: Array, action: Array) -> Array:
@@ -129,9 +137,10 @@ def next_velocity(mode: Mode, mu: float | Array, vel: Array, action: Array) -> A
     return (1 - effective_1) * vel + action
 
 
-def simulator_errors(mode: Mode, mu: float, trajectory: Trajectory) -> Array:
-    """Squared error of the simulator with a friction of ``mu``, one step ahead, mean over pos and vel: ``[T]``."""
-    error_T2 = next_velocity(mode, mu, trajectory.vel[:-1], trajectory.action) - trajectory.vel[1:]
+def simulator_errors(mode: Mode, mu: float | Array, trajectory: Trajectory) -> Array:
+    """Squared error of the simulator with a friction of ``mu``, one step ahead, mean over pos and vel: ``[..., T]``."""
+    mu_1 = np.asarray(mu, dtype=np.float64)[..., None]
+    error_T2 = next_velocity(mode, mu_1, trajectory.vel[:-1], trajectory.action) - trajectory.vel[1:]
     return (error_T2**2).mean(-1)  # the position is off by as much as the velocity
 
 

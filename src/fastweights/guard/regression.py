@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from fastweights.core.state import Chunk, FastState, Weights
+from fastweights.core.state import Chunk, FastState
 from fastweights.guard.evidence import Check, Evidence, Stage, Verdict
 from fastweights.guard.mode import Mode
 from fastweights.guard.regression_policy import GradientCapPolicy, NanoPolicy, RegressionPolicy, StateBoundPolicy
@@ -40,29 +40,12 @@ class GradientCap:
         return Verdict(ok, () if ok else (reason,), {"grad_norm": norm, "limit": limit})
 
 
-@dataclass(eq=False)
-class Candidates:
-    """Reads the chunk of a proposal under the weights before and after; both checks below ask for the same two."""
-
-    read: Read
-    _seen: list[tuple[Weights, Chunk, Reread]] = field(default_factory=list)
-
-    def pair(self, evidence: Evidence) -> tuple[Reread, Reread]:
-        """(before, after the write)."""
-        proposal = evidence.proposal
-        assert proposal is not None
-        after = replace(proposal.after, carry=proposal.before.carry)
-        pair = [self._once(state, evidence.chunk) for state in (proposal.before, after)]
-        del self._seen[:-2]
-        return pair[0], pair[1]
-
-    def _once(self, state: FastState, chunk: Chunk) -> Reread:
-        for weights, seen, found in self._seen:
-            if weights is state.weights and seen is chunk:
-                return found
-        found = self.read(state, chunk)
-        self._seen.append((state.weights, chunk, found))
-        return found
+def _pair(read: Read, evidence: Evidence) -> tuple[Reread, Reread]:
+    """The proposal's chunk under the weights (before, after) the write."""
+    proposal = evidence.proposal
+    assert proposal is not None
+    after = replace(proposal.after, carry=proposal.before.carry)
+    return read(proposal.before, evidence.chunk), read(after, evidence.chunk)
 
 
 @dataclass(frozen=True)
@@ -70,7 +53,7 @@ class LossRegression:
     """Refuses a write after which the very steps it was made from are predicted worse."""
 
     policy: RegressionPolicy
-    candidates: Candidates
+    read: Read
     name: str = "loss_regression"
     stage: Stage = "candidate"
 
@@ -79,7 +62,7 @@ class LossRegression:
         return self.policy.mode
 
     def __call__(self, evidence: Evidence) -> Verdict:
-        pre, post = (one.loss for one in self.candidates.pair(evidence))
+        pre, post = (one.loss for one in _pair(self.read, evidence))
         limit = max(self.policy.ratio * pre, self.policy.floor)
         ok = post <= limit  # not finite: refused
         reason = f"replayed loss would go from {pre:.4g} to {post:.4g} (limit {limit:.4g})"
@@ -91,7 +74,7 @@ class StateBound:
     """Refuses a write under which a hidden state leaves its bounds."""
 
     policy: StateBoundPolicy
-    candidates: Candidates
+    read: Read
     name: str = "state_bound"
     stage: Stage = "candidate"
 
@@ -100,17 +83,12 @@ class StateBound:
         return self.policy.mode
 
     def __call__(self, evidence: Evidence) -> Verdict:
-        pre, post = (one.max_state for one in self.candidates.pair(evidence))
+        pre, post = (one.max_state for one in _pair(self.read, evidence))
         ok = math.isfinite(post) and post <= self.policy.limit
         reason = f"largest hidden state would be {post:.4g} (limit {self.policy.limit:g})"
         return Verdict(ok, () if ok else (reason,), {"pre": pre, "post": post, "limit": self.policy.limit})
 
 
 def regression_checks(policy: NanoPolicy, read: Read) -> tuple[Check, ...]:
-    """The three of them, for a learner that ``read`` reads again."""
-    candidates = Candidates(read)
-    return (
-        GradientCap(policy.gradient),
-        LossRegression(policy.regression, candidates),
-        StateBound(policy.state, candidates),
-    )
+    """The three of them, for a learner that ``read`` reads again (twice for the same pair: let it remember)."""
+    return GradientCap(policy.gradient), LossRegression(policy.regression, read), StateBound(policy.state, read)

@@ -110,7 +110,8 @@ class NanoReader:
         self.learning = learning
         self.plain = NanoSSM(model.config, {**model.weights, "a_raw": model.a_raw})
         replayed = NanoSSM(model.config, {**model.weights, "a_raw": model.a_raw}, learning.replay)
-        self.learner: Learner = _learner(self.plain, replayed, learning)
+        self._model = self.plain if learning.rule == "rls" else replayed
+        self.learner: Learner = _learner(self._model, learning)
         self._base = self.plain.init_weights(1)
         policy = learning.policy
         self.guard = Guard(
@@ -150,8 +151,9 @@ class NanoReader:
     def parts(self, state: NanoState, steps: int) -> Iterator[Part]:
         """The same, as it happens: each part has the state after it."""
         begun, begun_h_BD = state.session.fast.weights, state.session.fast.carry["h"]
+        walk = physics.Walk(state.world)
         while steps > 0:
-            world, path = physics.advance(state.world, min(steps, CHUNK - state.open_steps))
+            world, path = walk.advance(min(steps, CHUNK - state.open_steps))
             steps -= len(path)
             before = state.world.step
             state, found_VN, write, begun_h_BD = self._block(state, begun, begun_h_BD, path)
@@ -195,9 +197,10 @@ class NanoReader:
         return found.error_BCOT[:, 0].double().square().mean(1), found.h_BCDT[:, 0, :, -1]
 
     def _reread(self, state: FastState, chunk: Chunk) -> Reread:
-        found = self.plain.read(state.weights, chunk.inputs["features"])
-        loss = float((chunk.inputs["features"].share_BC1T * found.error_BCOT.square()).sum())
-        return Reread(loss, float(found.h_BCDT.abs().max()))
+        blocks = chunk.inputs["features"]
+        found = self._model.read_once(state.weights, blocks)
+        loss = (blocks.share_BC1T * found.error_BCOT.square()).sum()
+        return Reread(float(loss), float(torch.linalg.vector_norm(found.h_BCDT, torch.inf)))
 
     def _canaries(self) -> Canaries:
         push_B12 = np.array([*PUSHES.values()])[:, None]
@@ -207,28 +210,21 @@ class NanoReader:
         return Canaries.prepare(reader, [*PUSHES], nano_chunk(torch.from_numpy(x_B1J), torch.from_numpy(y_B1O)))
 
 
-def _learner(plain: NanoSSM, replayed: NanoSSM, learning: NanoLearning) -> Learner:
+def _learner(model: NanoSSM, learning: NanoLearning) -> Learner:
     if learning.rule == "rls":
-        return LeastSquaresLearner(plain, learning.forgetting, learning.prior)
+        return LeastSquaresLearner(model, learning.forgetting, learning.prior)
     nesterov = learning.momentum > 0
     make = Muon if learning.rule == "muon" else SGD
-    return GradientLearner(replayed, make(learning.rate, learning.momentum, nesterov), learning.inner_steps)
+    return GradientLearner(model, make(learning.rate, learning.momentum, nesterov), learning.inner_steps)
 
 
 def _columns(before: int, found_VN: NDArray[np.float64], world: World, path: Trajectory, write: Write | None) -> Steps:
     did, ok = np.zeros(len(path), dtype=np.bool_), np.zeros(len(path), dtype=np.bool_)
     if write is not None:
         did[-1], ok[-1] = True, write.event.decision == "committed"
-    return Steps(
-        np.arange(before + 1, before + len(path) + 1),
-        found_VN[1],
-        found_VN[2],
-        found_VN[0],
-        physics.simulator_errors(world.mode, world.mu, path),
-        physics.simulator_errors(world.mode, physics.MEAN_MU, path),
-        did,
-        ok,
-    )
+    oracle_N, mean_mu_N = physics.simulator_errors(world.mode, np.array([world.mu, physics.MEAN_MU]), path)
+    t = np.arange(before + 1, before + len(path) + 1)
+    return Steps(t, found_VN[1], found_VN[2], found_VN[0], oracle_N, mean_mu_N, did, ok)
 
 
 def _nothing() -> Steps:
