@@ -7,6 +7,7 @@ import pytest
 from fastweights.errors import FastweightsError
 from fastweights.layers import naive
 from fastweights.services.bench import bench_decode, bench_scan
+from fastweights.services.bench_store import bench_store
 from fastweights.store.root import Store
 
 
@@ -31,6 +32,14 @@ def test_no_speed_without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
         bench_scan(2, 10, 4, repeats=1)
 
 
+def test_store_lists_the_same_sessions_in_every_way() -> None:
+    result = bench_store(40, repeats=1)
+    assert result["sessions"] == 40
+    assert result["index_bytes"] > 40 * 100
+
+
 def test_bad_lengths(tmp_path: Path) -> None:
     with pytest.raises(FastweightsError, match="tokens=256"):
         bench_decode(Store(tmp_path), prefix=256, tokens=256)
+    with pytest.raises(FastweightsError, match="sessions=0"):
+        bench_store(0)

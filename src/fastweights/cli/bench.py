@@ -111,6 +111,22 @@ def scan(*, batch: int = 16, length: int = 256, dim: int = 128, repeats: int = 9
     _report(bench_scan(batch, length, dim, repeats))
 
 
+@app.command
+def store(*, sessions: int = 5000, repeats: int = 5) -> None:
+    """Listing a store of many sessions: with the index, without it, and opening each session by itself.
+
+    Parameters
+    ----------
+    sessions
+        How many.
+    repeats
+        Listings of each; the median counts.
+    """
+    from fastweights.services.bench_store import bench_store
+
+    _report(bench_store(sessions, repeats))
+
+
 def _report(result: dict[str, Any]) -> None:
     shown = {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in result.items() if not isinstance(v, (list, dict))}
     output.current().emit(result, lambda: output.table(shown.items(), ("figure", "value")))

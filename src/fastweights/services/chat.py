@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.sessions import SessionService
 from fastweights.services.text_turn import OnEvent, Reader
 from fastweights.services.verify import CannotReplay, Made
+from fastweights.store import atomic
 from fastweights.store.commits import Commit
 from fastweights.store.meta import Meta
 from fastweights.store.root import Store, now
@@ -245,10 +247,16 @@ def _readable(meta: Meta) -> SessionInfo | None:
 
 
 def _options(meta: Meta) -> SessionOptions:
+    """The session's options; those of many sessions are the same, and checked once."""
     try:
-        return SessionOptions.model_validate(meta.options)
+        return _checked(atomic.dump_json(meta.options))
     except ValidationError as error:
         raise Corrupt(f"session {meta.id!r} has options that cannot be read: {describe(error)}") from None
+
+
+@lru_cache(maxsize=256)
+def _checked(options: bytes) -> SessionOptions:
+    return SessionOptions.model_validate_json(options)
 
 
 def _info(meta: Meta) -> SessionInfo:

@@ -1,6 +1,7 @@
 """Folders with one JSON record each, listed fast: ``index.json`` is a cache that may be deleted. Torch-free."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,34 +32,39 @@ def cached_records(
     cannot be read any more it keeps what it last saw, for ``fsck --repair``.
     """
     path = store.path(folder, INDEX)
-    try:
-        old = atomic.read_json(path).get("entries", {})
-    except FastweightsError:
-        old = {}
-    if not isinstance(old, dict):
-        old = {}
+    old = _cached(path)
+    root = os.fspath(store.path(folder))
     entries: dict[str, dict[str, Any]] = {}
     broken: dict[str, str] = {}
     kept: dict[str, dict[str, Any]] = {}
+    hits = 0
     for name in folder_ids(store, folder):
         hit = old.get(name)
         if not (isinstance(hit, dict) and isinstance(hit.get("record"), dict)):
             hit = None
         try:
-            file = store.path(folder, name, record)
-            at = os.stat(file, follow_symlinks=False)
+            at = os.stat(f"{root}{os.sep}{name}{os.sep}{record}", follow_symlinks=False)
             stamp = [at.st_ino, at.st_size, at.st_mtime_ns]
-            if hit is not None and hit.get("stamp") == stamp:
+            if hit is not None and hit.get("stamp") == stamp and stat.S_ISREG(at.st_mode):
                 entries[name] = hit
+                hits += 1
             else:
-                entries[name] = {"stamp": stamp, "record": read(file)}
+                entries[name] = {"stamp": stamp, "record": read(store.path(folder, name, record))}
         except FileNotFoundError:  # being created, or left behind by a crash, or lost
             kept |= {} if hit is None else {name: hit}
         except FastweightsError as error:
             broken[name] = str(error)
             kept |= {} if hit is None else {name: hit}
-    cache = {**entries, **kept}
-    if cache != old and (cache or path.exists()):
+    if hits < len(entries) or len(old) != len(entries) + len(kept):
         with suppress(OSError):  # a cache on a read-only or full disk is no reason to fail a listing
-            atomic.write_bytes(path, atomic.dump_json({"version": 1, "entries": cache}), durable=False)
+            cache = {"version": 1, "entries": {**entries, **kept}}
+            atomic.write_bytes(path, atomic.dump_json(cache), durable=False)
     return {name: entry["record"] for name, entry in entries.items()}, broken
+
+
+def _cached(path: Path) -> dict[str, Any]:
+    try:
+        old = atomic.read_json(path).get("entries", {})
+    except FastweightsError:
+        return {}
+    return old if isinstance(old, dict) else {}

@@ -50,7 +50,7 @@ class Sessions:
 
     def list(self) -> list[Meta]:
         """Every whole session, last used first; a damaged one is left out (``fsck`` names it)."""
-        records, _ = cached_records(self.store, self.folder, META, lambda path: asdict(read_meta(path)))
+        records, _ = cached_records(self.store, self.folder, META, lambda path: vars(read_meta(path)))
         return sorted((Meta(**r) for r in records.values()), key=lambda m: (m.updated_at, m.id), reverse=True)
 
     def read(self, commit_id: str) -> Commit:
