@@ -5,6 +5,7 @@ process is a world of one, with or without a process group.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,11 @@ from fastweights.errors import FastweightsError, Unsupported
 from fastweights.models.device import pick_device
 
 T = TypeVar("T")
+_KNOWN = (  # what torch says about one process, and about outputs that nobody changes in place
+    "FSDP is switching to use `NO_SHARD`",
+    "When using ``NO_SHARD``",
+    "FSDP2-wrapped module",
+)
 _LOST = ("gloo", "nccl", "closed by peer", "connection reset", "broken pipe", "socket", "tcpstore")
 
 
@@ -78,7 +84,7 @@ class World:
 
     def barrier(self) -> None:
         if self.size > 1:
-            self.total(0.0)
+            dist.barrier()
 
 
 @contextmanager
@@ -101,7 +107,9 @@ def join(strategy: str, device: str | None) -> Iterator[World]:
     world = World(int(os.environ.get("RANK", "0")), size, strategy, _device(device))
     _start(world)
     try:
-        with _peers(world):
+        with _peers(world), warnings.catch_warnings():
+            for text in _KNOWN:
+                warnings.filterwarnings("ignore", message=text)
             yield world
             world.barrier()  # without it, a process that is done pulls the store from under the others
     finally:

@@ -1,5 +1,6 @@
 """Sharded checkpoints: every process writes its part, and any number of processes reads them (resharding)."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def read_shards(place: Path, template: dict[str, Tensor] | None) -> dict[str, Te
     for name, tensor in state.items():
         if tensor.shape != known[name].size:
             raise Corrupt(f"{place}: tensor {name!r} is {tuple(known[name].size)}, the model has {tuple(tensor.shape)}")
-    load(state, storage_reader=reader, no_dist=template is None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        load(state, storage_reader=reader, no_dist=template is None)
     return state
 
 
