@@ -101,8 +101,9 @@ class Walk:
         self.world = world
         bits = np.random.PCG64(0)
         state, increment = world.generator
-        words: Any = {"bit_generator": "PCG64", "state": {"state": state, "inc": increment}}
-        bits.state = {**words, "has_uint32": 0, "uinteger": 0}
+        words = {"state": state, "inc": increment}
+        whole: Any = {"bit_generator": "PCG64", "state": words, "has_uint32": 0, "uinteger": 0}
+        bits.state = whole
         self._generator = np.random.Generator(bits)
 
     def advance(self, steps: int) -> tuple[World, Trajectory]:
