@@ -99,11 +99,11 @@ def _by_gram(d_P: Tensor, g_nP: Tensor, gram_nn: Array, b_n: Array, norm_n: Arra
 
 def _by_basis(d_P: Tensor, g_nP: Tensor, norm_n: Array) -> Tensor:
     """In fp64: QR turns it into a problem of as many dimensions as there are gradients."""
-    unit_Pn = (g_nP.double() / torch.from_numpy(norm_n).to(g_nP.device)[:, None]).T
-    basis_Pk, r_kn = torch.linalg.qr(unit_Pn)
-    b_k = _double(basis_Pk.T @ d_P.double())
-    taken_k = _double(r_kn) @ nonnegative_least_squares(_double(r_kn), b_k)
-    return (d_P.double() - basis_Pk @ torch.from_numpy(taken_k).to(basis_Pk)).to(d_P.dtype)
+    unit_Pn = (_double(g_nP) / norm_n[:, None]).T
+    basis_Pk, r_kn = np.linalg.qr(unit_Pn)
+    wanted_P = _double(d_P)
+    taken_k = r_kn @ nonnegative_least_squares(r_kn, basis_Pk.T @ wanted_P)
+    return torch.from_numpy(wanted_P - basis_Pk @ taken_k).to(d_P)
 
 
 def _double(small: Tensor) -> Array:
