@@ -107,7 +107,7 @@ def join(strategy: str, device: str | None) -> Iterator[World]:
     world = World(int(os.environ.get("RANK", "0")), size, strategy, _device(device))
     _start(world)
     try:
-        with _peers(world), warnings.catch_warnings():
+        with peers(world), warnings.catch_warnings():
             for text in _KNOWN:
                 warnings.filterwarnings("ignore", message=text)
             yield world
@@ -138,8 +138,8 @@ def _start(world: World) -> None:
 
 
 @contextmanager
-def _peers(world: World) -> Iterator[None]:
-    """An error of the wire means that another process has ended."""
+def peers(world: World) -> Iterator[None]:
+    """An error of the wire becomes :class:`LostPeer`: another process has ended."""
     try:
         yield
     except FastweightsError:

@@ -25,7 +25,7 @@ from fastweights.store.root import MODELS, Store
 from fastweights.store.tensors import save_tensors
 from fastweights.train.checkpoint import Checkpoint, checkpoint_steps, save_checkpoint
 from fastweights.train.config import TrainConfig
-from fastweights.train.distributed import World
+from fastweights.train.distributed import World, peers
 from fastweights.train.hooks import Hooks
 from fastweights.train.places import check_place, corpus_record, manifest_of
 from fastweights.train.throughput import Meter
@@ -108,7 +108,8 @@ def _go(run: "_Run", models: Models, model_id: str) -> dict[str, Any]:
             models.update(model_id, **changes)
 
     try:
-        return run.go()
+        with peers(run.world):
+            return run.go()
     except KeyboardInterrupt:
         settle(status="interrupted")
         raise
