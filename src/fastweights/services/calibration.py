@@ -15,7 +15,6 @@ from statistics import median
 
 from fastweights.errors import FastweightsError
 from fastweights.guard.calibrate import calibrate, conservative_quantile
-from fastweights.guard.checks import cusums_after
 from fastweights.guard.gate_policy import GatePolicy
 from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Policy, SpfwPolicy
 from fastweights.services.generate import ModelPool
@@ -64,6 +63,8 @@ class Observed:
 
     def cusum(self, slack: float) -> float:
         """The highest sum that any canary reached with this slack."""
+        from fastweights.guard.checks import cusums_after
+
         highest = 0.0
         for stream in self.streams:
             sums: dict[str, float] = {}
