@@ -1,6 +1,7 @@
 """The reader: 500 + 500 steps equal 1,000 bit for bit, from a saved state too; and what it learns, it learns."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,17 @@ def _reader(rule: Rule, mode: Mode = "linear", **fields) -> NanoReader:
 
 def _saved(reader: NanoReader, state: NanoState) -> NanoState:
     """Through the bytes and the JSON that a store keeps."""
-    tensors, _ = loads(dumps(state.to_tensors()))
-    return reader.load(tensors, json.loads(json.dumps(state.to_json())))
+    return reader.load(*_stored(reader, state))
 
 
-def _bytes(state: NanoState) -> tuple[bytes, str]:
-    return dumps(state.to_tensors()), json.dumps(state.to_json(), sort_keys=True)
+def _stored(reader: NanoReader, state: NanoState) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors, rest = _bytes(reader, state)
+    return loads(tensors)[0], json.loads(rest)
+
+
+def _bytes(reader: NanoReader, state: NanoState) -> tuple[bytes, str]:
+    tensors, rest = reader.save(state)
+    return dumps(tensors), json.dumps(rest, sort_keys=True)
 
 
 def _same_rows(pieces: list[Reading], whole: Reading, columns: tuple[str, ...]) -> None:
@@ -42,9 +48,9 @@ def test_500_and_500_equal_1000(rule: Rule, mode: Mode) -> None:
     begin = reader.start(physics.start(mode, 4, noise=0.1))
     whole = reader.read(begin, 1000)
     first = reader.read(begin, 500)
-    again = _reader(rule, mode)
-    second = again.read(_saved(again, first.state), 500)
-    assert _bytes(second.state) == _bytes(whole.state)
+    again, state = NanoReader.open(*_stored(reader, first.state), NanoLearning(rule=rule))
+    second = again.read(state, 500)
+    assert _bytes(again, second.state) == _bytes(reader, whole.state)
     columns = ("t", "baseline", "adaptive", "oracle", "mean_mu", "did_update", "update_ok")
     _same_rows([first, second], whole, columns)
     assert [w.t for w in first.writes + second.writes] == [w.t for w in whole.writes] == [*range(32, 1001, 32)]
@@ -60,7 +66,7 @@ def test_any_cut_is_the_same(rule: Rule) -> None:
     for steps in (1, 0, 31, 33, 5, 27, 40, 3):
         pieces.append(reader.read(_saved(reader, state), steps))
         state = pieces[-1].state
-    assert _bytes(state) == _bytes(whole.state)
+    assert _bytes(reader, state) == _bytes(reader, whole.state)
     _same_rows(pieces, whole, ("baseline", "adaptive", "oracle"))
 
 
@@ -71,7 +77,7 @@ def test_every_part_has_a_state_to_go_on_from() -> None:
     parts = [*reader.parts(begin, 200)]
     assert [len(part.steps.t) for part in parts] == [32] * 6 + [8]
     rest = reader.read(parts[2].state, 200 - 96)
-    assert _bytes(rest.state) == _bytes(whole.state)
+    assert _bytes(reader, rest.state) == _bytes(reader, whole.state)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -122,7 +128,25 @@ def test_a_rate_that_is_far_too_high_changes_nothing() -> None:
     np.testing.assert_allclose(found.steps.adaptive, found.steps.baseline, rtol=1e-4)
 
 
-def test_a_state_of_another_rule_is_refused() -> None:
-    state = _reader("rls").start(physics.start("linear", 0))
+def test_a_state_of_another_rule_or_base_is_refused() -> None:
+    reader = _reader("rls")
+    saved = reader.save(reader.start(physics.start("linear", 0)))
     with pytest.raises(ValueError, match="it belongs to another"):
-        _reader("muon").load(state.to_tensors(), state.to_json())
+        _reader("muon").load(*saved)
+    with pytest.raises(ValueError, match="read with another base model"):
+        _reader("rls", "nonlinear").load(*saved)
+    with pytest.raises(ValueError, match="lacks tensor 'reader/open_x'"):
+        reader.load({k: t for k, t in saved[0].items() if k != "reader/open_x"}, saved[1])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rules_memory_can_be_left_behind(rule: Rule) -> None:
+    reader = _reader(rule)
+    state = reader.read(reader.start(physics.start("linear", 0)), 128).state
+    fresh = reader.without_momentum(state)
+    assert fresh.session.fast.weights is state.session.fast.weights
+    begun = reader.learner.init().rule
+    for slot, weights in fresh.session.fast.rule.items():
+        for name, value in weights.items():
+            assert torch.equal(value, begun[slot][name])
+            assert not torch.equal(value, state.session.fast.rule[slot][name])

@@ -28,11 +28,14 @@ from fastweights.guard.event import Event
 from fastweights.guard.guard import Guard
 from fastweights.guard.regression import Reread, regression_checks
 from fastweights.guard.state import GuardState, Session
-from fastweights.models.nano import INPUTS, OUTPUTS, Blocks, NanoSSM, nano_chunk, targets
-from fastweights.models.nano_config import CHUNK, NanoLearning
+from fastweights.models.nano import A_RAW, INPUTS, OUTPUTS, Blocks, NanoSSM, nano_chunk, targets
+from fastweights.models.nano_config import CHUNK, NanoConfig, NanoLearning
 
 PUSHES = {"push-x": (1.0, 0.0), "push-y": (0.0, 1.0)}
 """Accelerations of a body at rest: what they do is the same in every world, so no world may make a model unlearn it."""
+
+
+_BASE = "base/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +52,6 @@ class NanoState:
     open_x_TJ: Tensor
     open_y_TO: Tensor
     open_steps: int
-
-    def to_tensors(self) -> dict[str, Tensor]:
-        """Flat: ``weights/``, ``rule/``, ``carry/`` and ``step`` as every session has, and ``reader/``."""
-        return {
-            **fast_state.to_tensors(self.session.fast),
-            "reader/base_h": self.base_h_BD,
-            "reader/open_x": self.open_x_TJ,
-            "reader/open_y": self.open_y_TO,
-            "reader/open_steps": torch.tensor(self.open_steps),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """The rest: ``guard`` and ``world``."""
-        return {"guard": self.session.guard.to_json(), "world": self.world.to_json()}
 
 
 class Steps(NamedTuple):
@@ -108,8 +97,8 @@ class NanoReader:
 
     def __init__(self, model: NanoSSM, learning: NanoLearning) -> None:
         self.learning = learning
-        self.plain = NanoSSM(model.config, {**model.weights, "a_raw": model.a_raw})
-        replayed = NanoSSM(model.config, {**model.weights, "a_raw": model.a_raw}, learning.replay)
+        self.plain = NanoSSM(model.config, {**model.weights, A_RAW: model.a_raw})
+        replayed = NanoSSM(model.config, {**model.weights, A_RAW: model.a_raw}, learning.replay)
         self._model = self.plain if learning.rule == "rls" else replayed
         self.learner: Learner = _learner(self._model, learning)
         self._base = self.plain.init_weights(1)
@@ -124,10 +113,48 @@ class NanoReader:
         base_h_BD = self.plain.a_raw.new_zeros(1, self.plain.config.states)
         return NanoState(session, world, base_h_BD, torch.zeros(CHUNK, INPUTS), torch.zeros(CHUNK, OUTPUTS), 0)
 
+    def without_momentum(self, state: NanoState) -> NanoState:
+        """The same weights with the rule's memory as at the start (momentum; for rls the precision)."""
+        fast = replace(state.session.fast, rule=self.learner.init().rule)
+        return replace(state, session=replace(state.session, fast=fast))
+
+    def save(self, state: NanoState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Flat tensors and JSON that hold all of it, the base model too: what :meth:`open` and :meth:`load` take.
+
+        Tensors: ``weights/``, ``rule/``, ``carry/`` and ``step`` as every session has, ``reader/`` and ``base/``. JSON:
+        ``guard``, ``world`` and the base model's ``config``.
+        """
+        tensors = {
+            **fast_state.to_tensors(state.session.fast),
+            "reader/base_h": state.base_h_BD,
+            "reader/open_x": state.open_x_TJ,
+            "reader/open_y": state.open_y_TO,
+            "reader/open_steps": torch.tensor(state.open_steps),
+            **self._base_tensors(),
+        }
+        rest = {
+            "guard": state.session.guard.to_json(),
+            "world": state.world.to_json(),
+            "config": self.plain.config.model_dump(),
+        }
+        return tensors, rest
+
+    @staticmethod
+    def open(
+        tensors: Mapping[str, Tensor], rest: Mapping[str, Any], learning: NanoLearning
+    ) -> "tuple[NanoReader, NanoState]":
+        """Reader and state from what :meth:`save` gave, with no other file."""
+        base = {name.removeprefix(_BASE): t for name, t in tensors.items() if name.startswith(_BASE)}
+        reader = NanoReader(NanoSSM(NanoConfig.model_validate(rest["config"]), base), learning)
+        return reader, reader.load(tensors, rest)
+
     def load(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> NanoState:
-        """The inverse of :meth:`NanoState.to_tensors` and :meth:`NanoState.to_json`; ValueError names what is wrong."""
-        own = {name: t for name, t in tensors.items() if name.startswith("reader/")}
+        """A state that :meth:`save` gave. ValueError names a tensor that is wrong, or says that the base differs."""
+        own = {name: t for name, t in tensors.items() if name.startswith(("reader/", _BASE))}
         fast = fast_state.from_tensors({k: t for k, t in tensors.items() if k not in own}, self.learner.init())
+        for name, mine in self._base_tensors().items():
+            if name not in own or not torch.equal(own[name], mine):
+                raise ValueError(f"state tensor {name!r} is not this reader's: it was read with another base model")
         if missing := {"reader/base_h", "reader/open_x", "reader/open_y", "reader/open_steps"} - set(own):
             raise ValueError(f"state lacks tensor {min(missing)!r}")
         return NanoState(
@@ -184,6 +211,9 @@ class NanoReader:
         outcome = self.guard.step(self.learner, state.session, chunk)
         after = NanoState(outcome.session, state.world, h_VD[1:2], torch.zeros_like(x_TJ), torch.zeros_like(y_TO), 0)
         return after, found, Write(state.world.step + len(path), outcome.event), h_VD[2:]
+
+    def _base_tensors(self) -> dict[str, Tensor]:
+        return {f"{_BASE}{name}": w for name, w in {**self.plain.weights, A_RAW: self.plain.a_raw}.items()}
 
     def _predict(self, weights: list[Weights], start: list[Tensor], chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Errors ``[V, T]`` (fp64) of several sets of weights over one block, and the hidden states after it."""
