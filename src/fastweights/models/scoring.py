@@ -92,11 +92,12 @@ def corpus_score(
     tokenizer: Any,
     *,
     limit: int | None = None,
+    window: int | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> tuple[Score, int]:
     """Streaming score of ids as a corpus keeps them (``bos … eos bos … eos``), and the bytes of the text scored.
 
-    ``limit``: only that many tokens from the front.
+    ``limit``: only that many tokens from the front. ``window``: cold, in windows of that many tokens.
     """
     ids = np.asarray(ids[: limit + 1] if limit is not None else ids)
     starts = np.flatnonzero(ids == tokenizer.bos_id)
@@ -105,7 +106,11 @@ def corpus_score(
         document = ids[start + 1 : end]
         if len(document) and document[-1] == tokenizer.eos_id:
             document = document[:-1]
-        score = stream_score(model, [document], tokenizer.bos_id, cancelled=cancelled)
+        if window is None:
+            score = stream_score(model, [document], tokenizer.bos_id, cancelled=cancelled)
+        else:
+            batch = max(1, 4096 // window)
+            score = cold_score(model, [document], tokenizer.bos_id, window=window, batch=batch, cancelled=cancelled)
         nats, tokens = nats + score.nats, tokens + score.tokens
         n_bytes += sum(len(tokenizer.decode_bytes(piece)) for piece in _rechunk([document], 1 << 16))
     return Score(nats, tokens), n_bytes

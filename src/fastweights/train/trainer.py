@@ -180,11 +180,17 @@ class Trainer:
                 parameter.copy_(weights[name])
 
     def evaluate(self, limit: int | None = None, cancelled: Callable[[], bool] | None = None) -> float:
-        """Streaming bits per byte of the held-out text (its first ``limit`` tokens). Changes nothing."""
+        """Bits per byte of the held-out text (its first ``limit`` tokens), read as in training. Changes nothing.
+
+        Streams: from front to end, the state carried. Samples: windows of ``seq_len``, each from a fresh state.
+        """
+        window = self.config.seq_len if self.config.samples else None
         with self.averaged() as model:
             model.eval()
             try:
-                score, n_bytes = corpus_score(model, self.corpus.val, self.tokenizer, limit=limit, cancelled=cancelled)
+                score, n_bytes = corpus_score(
+                    model, self.corpus.val, self.tokenizer, limit=limit, window=window, cancelled=cancelled
+                )
             finally:
                 model.train()
         return score.bits_per_byte(n_bytes)
