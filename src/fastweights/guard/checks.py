@@ -45,6 +45,7 @@ class CanaryAudit:
     """Refuses a candidate on which a canary's loss rose too far at once: in nats, or in robust standard deviations."""
 
     policy: AuditPolicy
+    unit: str = "nats"
     name: str = "canary_audit"
     stage: Stage = "candidate"
 
@@ -60,7 +61,7 @@ class CanaryAudit:
         z = robust_z(delta, evidence.guard.deltas, spread_floor=policy.spread_floor, min_history=policy.min_history)
         reasons = []
         if delta > policy.max_delta:
-            reasons.append(f"canary loss rose by {delta:.4f} nats in one chunk (limit {policy.max_delta:g})")
+            reasons.append(f"canary loss rose by {delta:.4f} {self.unit} in one chunk (limit {policy.max_delta:g})")
         if z is not None and z > policy.max_z:
             reasons.append(f"canary rise is {z:.1f} robust deviations above its median (limit {policy.max_z:g})")
         return Verdict(not reasons, tuple(reasons), {"delta": delta, "z": z})
@@ -74,6 +75,7 @@ class DriftBudget:
     """
 
     policy: DriftPolicy
+    unit: str = "nats"
     name: str = "drift_budget"
     stage: Stage = "candidate"
 
@@ -87,7 +89,9 @@ class DriftBudget:
             return Verdict(True, (), {"drift": None})
         now = largest_rise(evidence.before, evidence.guard.origin)
         ok = drift <= self.policy.budget or (now is not None and drift < now)
-        reason = f"drift would reach {drift:.4f} nats above the initial canary loss (budget {self.policy.budget:g})"
+        reason = (
+            f"drift would reach {drift:.4f} {self.unit} above the initial canary loss (budget {self.policy.budget:g})"
+        )
         return Verdict(ok, () if ok else (reason,), {"drift": drift})
 
 
@@ -112,6 +116,7 @@ class Cusum:
     """
 
     policy: CusumPolicy
+    unit: str = "nats"
     name: str = "cusum"
     stage: Stage = "candidate"
 
@@ -124,5 +129,5 @@ class Cusum:
         sums = cusums_after(now, evidence.before, evidence.after, self.policy.slack)
         ok = all(value <= limit or value <= now.get(name, 0.0) for name, value in sums.items())
         value = max(sums.values(), default=0.0)
-        reason = f"rises of one canary add up to {value:.4f} nats beyond the slack (limit {limit:g})"
+        reason = f"rises of one canary add up to {value:.4f} {self.unit} beyond the slack (limit {limit:g})"
         return Verdict(ok, () if ok else (reason,), {"cusum": value})

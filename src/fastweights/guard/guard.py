@@ -40,7 +40,7 @@ class Guard:
 
     ``canaries`` may be None where a learner has none (then audit, drift and SPFW have nothing to say); ``checks`` adds
     checks of the learner's own kind, e.g. a text gate or a bound on a physical state. ``score_after`` off leaves out
-    each event's ``loss_after``, a forward pass over the chunk.
+    each event's ``loss_after``, a forward pass over the chunk. ``unit`` is that of the losses, for sentences.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Guard:
         checks: Sequence[Check] = (),
         *,
         score_after: bool = True,
+        unit: str = "nats",
     ) -> None:
         self.policy = policy
         self.canaries = canaries
@@ -58,9 +59,9 @@ class Guard:
             *checks,
             Finite("proposal"),
             Finite("candidate"),
-            CanaryAudit(policy.audit),
-            Cusum(policy.cusum),
-            DriftBudget(policy.drift),
+            CanaryAudit(policy.audit, unit),
+            Cusum(policy.cusum, unit),
+            DriftBudget(policy.drift, unit),
         )
         self.projector = SPFW(policy.spfw)
         self._seen: tuple[tuple[Weights, Measured], ...] = ()

@@ -45,7 +45,7 @@ class NanoPolicy(_Config):
     audit: AuditPolicy = AuditPolicy(max_delta=0.01, spread_floor=0.001)
     cusum: CusumPolicy = CusumPolicy(slack=0.0005, limit=0.02)
     drift: DriftPolicy = DriftPolicy(budget=0.02)
-    spfw: SpfwPolicy = SpfwPolicy()
+    spfw: SpfwPolicy = SpfwPolicy(max_rise=0.001)
 
     def shared(self) -> Policy:
         """The part that :class:`~fastweights.guard.guard.Guard` reads itself."""

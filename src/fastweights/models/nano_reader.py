@@ -104,7 +104,7 @@ class NanoReader:
         self._base = self.plain.init_weights(1)
         policy = learning.policy
         self.guard = Guard(
-            policy.shared(), self._canaries(), regression_checks(policy, self._reread), score_after=False
+            policy.shared(), self._canaries(), regression_checks(policy, self._reread), score_after=False, unit="MSE"
         )
 
     def start(self, world: World) -> NanoState:
