@@ -182,9 +182,9 @@ class Sessions:
             head = self.find(session_id, ref)
             if head.id == meta.head:
                 return meta
-            state, meta = self.state(head), replace(meta, left=self._left(meta, head), views=None)
-            self._save(meta)  # from here to _publish the views lie
-            return self._publish(head, meta, state)
+            state, left = self.state(head), self._left(meta, head)
+            self._save(replace(meta, views=None))  # from here to _publish the views lie
+            return self._publish(head, replace(meta, left=left, views=None), state)
 
     def reset(self, session_id: str, to: str | None = None) -> Commit:
         """A new commit whose state is that of commit ``to`` (None: the initial one); the history stays."""
