@@ -6,7 +6,8 @@ Legend: P sequences times heads, T time, D width of a head, L tokens of a chunk.
 import torch
 from torch import Tensor
 
-from fastweights.layers.ttt_inner import Fast, Inner, Target, apply, fold, scaled
+from fastweights.layers.norm import plain_l2_pull
+from fastweights.layers.ttt_inner import Fast, Inner, Linear, Rows, Target, apply, fold, gelu_slope, scaled
 
 
 def primal(
@@ -31,7 +32,7 @@ def primal(
         if t % chunk == 0:
             anchor = steps = now
         row = None if row_L is None else row_L[t % chunk]
-        rows = scaled(inner.pulls(anchor, k, target._replace(shift_LD=shift)), c)
+        rows = scaled(_pulls(inner, anchor, k, shift, target), c)
         seen = steps  # all steps before this token's
         steps = [fold(layer, r) for layer, r in zip(steps, rows, strict=True)]
         now = steps if row is None else _weighted(anchor, steps, row)
@@ -48,7 +49,7 @@ def online(
     """Online gradient descent: every token steps at the weights that the token before it left."""
     outs = []
     for q, k, c, shift in _tokens(q_PTD, k_PTD, c_PT1, target.shift_LD):
-        rows = scaled(inner.pulls(fast, k, target._replace(shift_LD=shift)), c)
+        rows = scaled(_pulls(inner, fast, k, shift, target), c)
         after = [fold(layer, r) for layer, r in zip(fast, rows, strict=True)]
         outs.append(_output(fast if strict else after, q))
         fast = after
@@ -75,3 +76,13 @@ def _output(fast: list[Fast], q_P1D: Tensor) -> Tensor:
     if len(fast) == 1:
         return apply(q_P1D, fast[0])
     return apply(torch.nn.functional.gelu(apply(q_P1D, fast[0]), approximate="tanh"), fast[1])
+
+
+def _pulls(inner: type[Inner], fast: list[Fast], k_P1D: Tensor, shift_P1D: Tensor, target: Target) -> list[Rows]:
+    """Twin of :meth:`Inner.pulls`, the normalisation and its backward spelled out."""
+    z = apply(k_P1D, fast[0])
+    if inner is Linear:
+        return [Rows(k_P1D, plain_l2_pull(z, target.scale_1D, shift_P1D, target.eps))]
+    h = torch.nn.functional.gelu(z, approximate="tanh")
+    u = plain_l2_pull(apply(h, fast[1]), target.scale_1D, shift_P1D, target.eps)
+    return [Rows(k_P1D, (u @ fast[1].w_DF.mT) * gelu_slope(z)), Rows(h, u)]

@@ -54,62 +54,71 @@ def dual(
         None if fast.b_1F is None else step_b_NPL1,
         target.scale_1D,
     )
+    if not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*loop, *fast))):
+        done, (w_PDD, b_P1D) = _forward(loop, fast, target.eps, keep=False)
+        return done[0], Fast(w_PDD, b_P1D)
     xhat_NPLD, w_PDD, b_P1D = _Dual.apply(*loop, *fast, target.eps)  # type: ignore[misc]
     return xhat_NPLD, Fast(w_PDD, None if fast.b_1F is None else b_P1D)
 
 
-class _Forward(NamedTuple):
-    """What one pass forward knows. ``ws``: the anchor of every chunk, then the last W."""
+class _Kept(NamedTuple):
+    """What the backward needs of the forward; ``ws``: the anchor of every chunk."""
 
     xhat_NPLD: Tensor
     zq_NPLD: Tensor
     mean_q: Tensor
     rstd_q: Tensor
-    ws_MPDD: Tensor
-    b_P1D: Tensor | None
+    ws_NPDD: Tensor
     x_NPLD: Tensor
     rstd_NPL1: Tensor
     u_NPLD: Tensor
 
 
-def _forward(loop: Loop, w_PDD: Tensor, b_P1D: Tensor | None, eps: float) -> _Forward:
+def _forward(loop: Loop, fast: Fast, eps: float, *, keep: bool) -> tuple[_Kept | tuple[Tensor], Fast]:
+    """Everything about a chunk is computed while its W is in the cache. Without ``keep`` W changes in place."""
     N = loop.k_NPLD.shape[0]
-    ws_MPDD = w_PDD.new_empty(N + 1, *w_PDD.shape)
-    ws_MPDD[0] = w_PDD
-    anchors = ws_MPDD.unbind(0)
-    xs, rstds, us, biases = [], [], [], []
-    steps_b = None if loop.step_b_NPL1 is None else loop.step_b_NPL1.mT.unbind(0)
-    chunks = zip(loop.k_NPLD.unbind(0), loop.shift_NPLD.unbind(0), loop.step_NPLD.mT.unbind(0), strict=True)
-    for i, (k_PLD, shift_PLD, step_PDL) in enumerate(chunks):
-        z_PLD = torch.bmm(k_PLD, anchors[i]) if b_P1D is None else torch.baddbmm(b_P1D, k_PLD, anchors[i])
+    w_PDD, b_P1D = fast.w_DF, fast.b_1F
+    zq_NPLD, z_PLD = torch.empty_like(loop.q_NPLD), torch.empty_like(loop.q_NPLD[0])
+    ws_NPDD = w_PDD.new_empty(N, *w_PDD.shape) if keep else w_PDD
+    ws = ws_NPDD.unbind(0) if keep else ()
+    w_PDD = w_PDD.clone()
+    xs, rstds, us = [], [], []
+    steps_b = [None] * N if loop.step_b_NPL1 is None else loop.step_b_NPL1.mT.unbind(0)
+    inputs = (loop.k_NPLD, loop.q_NPLD, loop.shift_NPLD, loop.a_NPLL, loop.step_NPLD.mT, zq_NPLD)
+    for i, (k_PLD, q_PLD, shift_PLD, a_PLL, step_PDL, zq_PLD) in enumerate(
+        zip(*(t.unbind(0) for t in inputs), strict=True)
+    ):
+        if keep:
+            ws[i].copy_(w_PDD)
+        torch.bmm(k_PLD, w_PDD, out=z_PLD)
+        if b_P1D is not None:
+            z_PLD.add_(b_P1D)
         x_PLD, mean, rstd = normalize(z_PLD, eps)
         g_PLD = shift_PLD + x_PLD if loop.scale_P1D is None else torch.addcmul(shift_PLD, x_PLD, loop.scale_P1D)
         u_PLD = normalize_backward(g_PLD, z_PLD, mean, rstd)
-        torch.baddbmm(anchors[i], step_PDL, u_PLD, out=anchors[i + 1])
-        if b_P1D is not None and steps_b is not None:
-            biases.append(b_P1D)
+        torch.bmm(a_PLL, u_PLD, out=zq_PLD).baddbmm_(q_PLD, w_PDD)
+        w_PDD.baddbmm_(step_PDL, u_PLD)
+        if b_P1D is not None:
+            zq_PLD.add_(b_P1D)
             b_P1D = torch.baddbmm(b_P1D, steps_b[i], u_PLD)
-        xs.append(x_PLD)
-        rstds.append(rstd)
-        us.append(u_PLD)
-    u_NPLD = torch.stack(us)
-    zq_NPLD = loop.a_NPLL @ u_NPLD
-    zq_NPLD.flatten(0, 1).baddbmm_(loop.q_NPLD.flatten(0, 1), ws_MPDD[:N].flatten(0, 1))
-    if biases:
-        zq_NPLD += torch.stack(biases)
-    xhat_NPLD, mean_q, rstd_q = normalize(zq_NPLD, eps)
-    return _Forward(xhat_NPLD, zq_NPLD, mean_q, rstd_q, ws_MPDD, b_P1D, torch.stack(xs), torch.stack(rstds), u_NPLD)
+        if keep:
+            xs.append(x_PLD)
+            rstds.append(rstd)
+            us.append(u_PLD)
+    out = normalize(zq_NPLD, eps)
+    after = Fast(w_PDD, b_P1D)
+    if not keep:
+        return (out[0],), after
+    return _Kept(out[0], zq_NPLD, *out[1:], ws_NPDD, torch.stack(xs), torch.stack(rstds), torch.stack(us)), after
 
 
 class _Dual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
         loop, (w_PDD, b_P1D, eps) = Loop(*args[:7]), args[7:]
-        done = _forward(loop, w_PDD, b_P1D, eps)
-        last_PDD = done.ws_MPDD[-1].clone()
-        kept = (done.zq_NPLD, done.mean_q, done.rstd_q, done.ws_MPDD, done.x_NPLD, done.rstd_NPL1, done.u_NPLD)
-        ctx.save_for_backward(*loop, *kept)
-        return done.xhat_NPLD, last_PDD, last_PDD.new_empty(0) if done.b_P1D is None else done.b_P1D
+        kept, after = _forward(loop, Fast(w_PDD, b_P1D), eps, keep=True)
+        ctx.save_for_backward(*loop, *kept[1:])
+        return kept[0], after.w_DF, w_PDD.new_empty(0) if after.b_1F is None else after.b_1F
 
     @staticmethod
     @once_differentiable
@@ -127,7 +136,7 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
     the loop, the mean passes straight to W's start. Per row, ``dz`` is ``c du`` plus products of ``du`` with two or
     three vectors known beforehand (``xhat``; ``u + rstd scale xhat``; ``scale``), each times another known vector.
     """
-    zq_NPLD, mean_q, rstd_q, ws_MPDD, x_NPLD, r_NPL1, u_NPLD = kept
+    zq_NPLD, mean_q, rstd_q, ws_NPDD, x_NPLD, r_NPL1, u_NPLD = kept
     dxhat_NPLD, dw_PDD, db_P1D = grads
     N, _, L, _ = loop.k_NPLD.shape
     dzq_NPLD = normalize_backward(dxhat_NPLD.contiguous(), zq_NPLD, mean_q, rstd_q)
@@ -135,12 +144,12 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
     du_NPLD = loop.a_NPLL.mT @ dzq_NPLD
     dz_NPSD = torch.cat([torch.empty_like(dzq_NPLD), dzq_NPLD], dim=2)  # dz of k above dz of q, S = 2 L
     x_NPSD = torch.cat([loop.k_NPLD, loop.q_NPLD], dim=2)
-    dws_MPDD = torch.empty_like(ws_MPDD)
+    dx_NPSD, dstep_NPLD = torch.empty_like(x_NPSD), torch.empty_like(u_NPLD)
     mean_PD1 = dw_PDD.mean(-1, keepdim=True)
-    torch.sub(dw_PDD, mean_PD1, out=dws_MPDD[N])
-    dws, dus, dzs = dws_MPDD.unbind(0), du_NPLD.unbind(0), dz_NPSD.unbind(0)
-    dzks = dz_NPSD[:, :, :L].unbind(0)
-    xs, steps = x_NPSD.mT.unbind(0), loop.step_NPLD.unbind(0)
+    dw_PDD = dw_PDD - mean_PD1
+    dus, dzs, dzks = du_NPLD.unbind(0), dz_NPSD.unbind(0), dz_NPSD[:, :, :L].unbind(0)
+    xs, steps, us, ws = x_NPSD.mT.unbind(0), loop.step_NPLD.unbind(0), u_NPLD.unbind(0), ws_NPDD.mT.unbind(0)
+    dxs, dsteps = dx_NPSD.unbind(0), dstep_NPLD.unbind(0)
     rows = list(zip(c.unbind(0), dots.unbind(1), [o.unbind(0) for o in outs.unbind(1)], strict=True))
     steps_b = [] if loop.step_b_NPL1 is None else loop.step_b_NPL1.unbind(0)
     mean_b_P11 = db_P1D.mean(-1, keepdim=True) if steps_b else db_P1D
@@ -148,7 +157,8 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
     buffer = torch.empty_like(dots[:, 0])
     for i in range(N - 1, -1, -1):
         du_PLD = dus[i]
-        du_PLD.baddbmm_(steps[i], dws[i + 1])
+        du_PLD.baddbmm_(steps[i], dw_PDD)
+        torch.bmm(us[i], dw_PDD.mT, out=dsteps[i])
         if steps_b:
             du_PLD.baddbmm_(steps_b[i], dbs[-1])
         c_PL, dots_RPLD, outs_R = rows[i]
@@ -156,20 +166,20 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
         dz_PLD = torch.mul(c_PL, du_PLD, out=dzks[i])
         for m_PL1, out_PLD in zip(m_R, outs_R, strict=True):
             dz_PLD.addcmul_(m_PL1, out_PLD)
-        torch.baddbmm(dws[i + 1], xs[i], dzs[i], out=dws[i])
+        dw_PDD.baddbmm_(xs[i], dzs[i])
+        torch.bmm(dzs[i], ws[i], out=dxs[i])
         if steps_b:
             dbs.append(dbs[-1] + dzs[i].sum(1, keepdim=True))
-    dx_NPSD = dz_NPSD @ ws_MPDD[:N].mT
     dg_NPLD, dscale = _pull_of_inputs(loop, x_NPLD, r_NPL1, du_NPLD, dots)
     grads_of: list[Tensor | None] = [
         dx_NPSD[:, :, L:],
         dx_NPSD[:, :, :L],
         dg_NPLD,
         dzq_NPLD @ u_NPLD.mT,
-        u_NPLD @ dws_MPDD[1:].mT,
+        dstep_NPLD,
         None,
         dscale,
-        dws_MPDD[0] + mean_PD1,
+        dw_PDD + mean_PD1,
         None,
     ]
     if steps_b:
