@@ -127,6 +127,72 @@ def store(*, sessions: int = 5000, repeats: int = 5) -> None:
     _report(bench_store(sessions, repeats))
 
 
+@app.command
+def ttt(
+    *,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu",
+    dtype: Literal["fp32", "bf16"] = "fp32",
+    batch: int = 1,
+    heads: int = 4,
+    head_dim: int = 64,
+    chunk: int = 16,
+    seq: int = 512,
+    repeats: int = 7,
+    compiled: bool = True,
+    assert_speedup: float | None = None,
+) -> None:
+    """TTT-Linear's inner loop: token by token, by chunks, with its own backward, and through torch.compile.
+
+    Parameters
+    ----------
+    device
+        Where.
+    dtype
+        Of the inputs; the inner loop computes in fp32.
+    batch
+        Sequences side by side.
+    heads
+        Of the layer.
+    head_dim
+        Width of a head.
+    chunk
+        Tokens of a chunk.
+    seq
+        Tokens of a sequence, a multiple of chunk.
+    repeats
+        Runs of each; the median counts.
+    compiled
+        Also measure torch.compile (the first run compiles, 10 to 40 s).
+    assert_speedup
+        Exit with 1 unless the handwritten loop's forward is so many times as fast as the primal's.
+    """
+    from fastweights.services.bench_ttt import bench_ttt
+
+    result = bench_ttt(
+        device=device,
+        dtype=dtype,
+        batch=batch,
+        heads=heads,
+        head_dim=head_dim,
+        chunk=chunk,
+        seq=seq,
+        repeats=repeats,
+        compiled=compiled,
+    )
+    rows = []
+    for name in ("primal", "dual", "handwritten", "compiled"):
+        if found := result[name]:
+            ratio = result["ratio"].get(name, {"forward": 1.0, "forward_backward": 1.0})
+            speed = [f"{found[kind] / 1e3:.1f}k" for kind in ("forward", "forward_backward")]
+            rows.append((name, *speed, *(f"{ratio[kind]:.1f}x" for kind in ("forward", "forward_backward"))))
+    titles = ("way", "forward/s", "and backward/s", "to primal", "and backward")
+    output.current().emit(result, lambda: output.table(rows, titles))
+    got = result["ratio"]["handwritten"]["forward"]
+    if assert_speedup is not None and not got >= assert_speedup:
+        output.current().notice(f"--assert-speedup {assert_speedup:g}: forward is only {got:.2f} times as fast")
+        raise output.Exit(output.FAILED)
+
+
 def _report(result: dict[str, Any]) -> None:
     shown = {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in result.items() if not isinstance(v, (list, dict))}
     output.current().emit(result, lambda: output.table(shown.items(), ("figure", "value")))
