@@ -5,13 +5,16 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from fastweights.errors import FastweightsError
 from fastweights.store import atomic
 from fastweights.store.root import ID, Store
 
 INDEX = "index.json"
+T = TypeVar("T")
 
 
 def folder_ids(store: Store, folder: str) -> Iterator[str]:
@@ -23,33 +26,44 @@ def folder_ids(store: Store, folder: str) -> Iterator[str]:
 
 
 def cached_records(
-    store: Store, folder: str, record: str, read: Callable[[Path], dict[str, Any]]
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    store: Store,
+    folder: str,
+    record: str,
+    read: Callable[[Path], dict[str, Any]],
+    take: Callable[[str], T] = orjson.loads,
+) -> tuple[dict[str, T], dict[str, str]]:
     """({id: record}, {id: one-line error}) of every sub-folder that has the file ``record``.
 
-    An entry of the cache counts only while the record's inode, size and modification time are those it was read at, so
-    a stale, damaged or deleted cache costs time, never truth. The cache is rewritten when it differs; of a record that
-    cannot be read any more it keeps what it last saw, for ``fsck --repair``.
+    ``read`` gives a record from its file, ``take`` makes of its JSON what is returned. The cache holds each record as
+    JSON text, so that reading it makes few objects. An entry counts only while the record's inode, size and
+    modification time are those it was read at, so a stale, damaged or deleted cache costs time, never truth. The cache
+    is rewritten when it differs; of a record that cannot be read any more it keeps what it last saw, for
+    ``fsck --repair``.
     """
     path = store.path(folder, INDEX)
     old = _cached(path)
     root = os.fspath(store.path(folder))
     entries: dict[str, dict[str, Any]] = {}
+    taken: dict[str, T] = {}
     broken: dict[str, str] = {}
     kept: dict[str, dict[str, Any]] = {}
     hits = 0
     for name in folder_ids(store, folder):
         hit = old.get(name)
-        if not (isinstance(hit, dict) and isinstance(hit.get("record"), dict)):
+        if not (isinstance(hit, dict) and isinstance(hit.get("record"), str)):
             hit = None
         try:
             at = os.stat(f"{root}{os.sep}{name}{os.sep}{record}", follow_symlinks=False)
             stamp = [at.st_ino, at.st_size, at.st_mtime_ns]
             if hit is not None and hit.get("stamp") == stamp and stat.S_ISREG(at.st_mode):
-                entries[name] = hit
-                hits += 1
-            else:
-                entries[name] = {"stamp": stamp, "record": read(store.path(folder, name, record))}
+                with suppress(TypeError, KeyError, orjson.JSONDecodeError):  # else the text is damaged: read again
+                    taken[name] = take(hit["record"])
+                    entries[name] = hit
+                    hits += 1
+                    continue
+            text = atomic.dump_json(read(store.path(folder, name, record))).decode()
+            taken[name] = take(text)
+            entries[name] = {"stamp": stamp, "record": text}
         except FileNotFoundError:  # being created, or left behind by a crash, or lost
             kept |= {} if hit is None else {name: hit}
         except FastweightsError as error:
@@ -57,9 +71,9 @@ def cached_records(
             kept |= {} if hit is None else {name: hit}
     if hits < len(entries) or len(old) != len(entries) + len(kept):
         with suppress(OSError):  # a cache on a read-only or full disk is no reason to fail a listing
-            cache = {"version": 1, "entries": {**entries, **kept}}
+            cache = {"version": 2, "entries": {**entries, **kept}}
             atomic.write_bytes(path, atomic.dump_json(cache), durable=False)
-    return {name: entry["record"] for name, entry in entries.items()}, broken
+    return taken, broken
 
 
 def _cached(path: Path) -> dict[str, Any]:

@@ -112,9 +112,10 @@ def _last_traced(sessions: Sessions, name: str) -> str | None:
 def _cached(sessions: Sessions, name: str) -> Meta | None:
     """The record that ``index.json`` holds of the session; it may be old."""
     try:
-        record = atomic.read_json(sessions.store.path(sessions.folder, INDEX))["entries"][name]["record"]
+        entries = atomic.read_json(sessions.store.path(sessions.folder, INDEX))["entries"]
+        record = orjson.loads(entries[name]["record"])
         meta = Meta(**{f.name: record[f.name] for f in fields(Meta) if f.name in record})
-    except (FastweightsError, KeyError, TypeError):
+    except (FastweightsError, KeyError, TypeError, orjson.JSONDecodeError):
         return None
     return meta if meta.id == name and isinstance(meta.tags, dict) and isinstance(meta.left, list) else None
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.store import atomic, refs
 from fastweights.store.commits import Commit, CommitKind, Commits, fresh_rule
@@ -50,8 +52,15 @@ class Sessions:
 
     def list(self) -> list[Meta]:
         """Every whole session, last used first; a damaged one is left out (``fsck`` names it)."""
-        records, _ = cached_records(self.store, self.folder, META, lambda path: vars(read_meta(path)))
-        return sorted((Meta(**r) for r in records.values()), key=lambda m: (m.updated_at, m.id), reverse=True)
+        same: dict[bytes, dict[str, Any]] = {}  # the options of most sessions are those of others
+
+        def take(text: str) -> Meta:
+            record = orjson.loads(text)
+            options = record["options"]
+            return Meta(**{**record, "options": same.setdefault(atomic.dump_json(options), options)})
+
+        metas, _ = cached_records(self.store, self.folder, META, lambda path: vars(read_meta(path)), take)
+        return sorted(metas.values(), key=lambda m: (m.updated_at, m.id), reverse=True)
 
     def read(self, commit_id: str) -> Commit:
         """A commit by its full id, verified."""
