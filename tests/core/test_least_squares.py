@@ -109,8 +109,37 @@ def test_directions_without_input_do_not_wind_up() -> None:
     h[..., 1:] = 0  # only the first regressor ever moves
     for _ in range(200):  # plain forgetting would have grown P by 0.9^-3200
         state = learner.propose(state, _chunk(h, y)).after
-    covariance = torch.linalg.inv(state.rule["precision"]["w"][0])
-    assert float(torch.linalg.eigvalsh(covariance).max()) <= 2.0 + 1e-4
+    precision = state.rule["information"]["w"][0] + torch.eye(D) / 2.0
+    assert float(torch.linalg.eigvalsh(torch.linalg.inv(precision)).max()) <= 2.0 + 1e-4
+
+
+def test_chunks_are_the_textbooks_steps() -> None:
+    """Without forgetting, chunk by chunk and step by step are the same."""
+    learner = LeastSquaresLearner(Line(), forgetting=1.0, prior=5.0)
+    h, y = _data(30, 7)
+    state = learner.init()
+    for piece in zip(h.split(10, 1), y.split(10, 1), strict=True):
+        state = learner.propose(state, _chunk(*piece)).after
+    w, _, _ = _textbook(torch.zeros(O, D), 5.0 * torch.eye(D), h[0], y[0], 1.0)
+    torch.testing.assert_close(state.weights["w"][0], w, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.01, 3.0])
+def test_noisy_targets_are_trusted_less(noise: float) -> None:
+    """With the noise estimated, the write is the ridge regression that knows it."""
+    learner = LeastSquaresLearner(Line(), forgetting=1.0, prior=1e6, spread=0.5)
+    gen = torch.Generator().manual_seed(0)
+    truth = 0.7 * torch.randn(O, D, generator=gen)
+    h = torch.randn(1, 64, D, generator=gen)
+    y = h @ truth.T + noise * torch.randn(1, 64, O, generator=gen)
+    after = learner.propose(learner.init(), _chunk(h, y)).after
+    total, count = after.rule["noise"]["w"][0].tolist()
+    assert count == 65
+    ridge = total / count / 0.5
+    want = torch.linalg.solve(h[0].T @ h[0] + ridge * torch.eye(D), h[0].T @ y[0]).T
+    torch.testing.assert_close(after.weights["w"][0], want, rtol=1e-4, atol=1e-5)
+    if noise > 1:
+        assert 0.5 < total / count / noise**2 < 2  # what was not yet learned counts too
 
 
 def test_input_that_is_not_finite_proposes_nan_and_does_not_raise() -> None:
@@ -120,7 +149,7 @@ def test_input_that_is_not_finite_proposes_nan_and_does_not_raise() -> None:
     assert not is_finite(learner.propose(learner.init(), _chunk(h, y)).after.weights)
 
 
-@pytest.mark.parametrize("wrong", [{"forgetting": 0.0}, {"forgetting": 1.1}, {"prior": 0.0}])
+@pytest.mark.parametrize("wrong", [{"forgetting": 0.0}, {"forgetting": 1.1}, {"prior": 0.0}, {"spread": 0.0}])
 def test_options_are_checked(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LeastSquaresLearner(Line(), **wrong)

@@ -61,7 +61,7 @@ def run(
     forgetting
         Of rls, each step.
     prior
-        Of rls: the variance that the readout starts with.
+        Of rls: P_0, the most that the covariance may be.
     plot
         Write plot.png too.
     """

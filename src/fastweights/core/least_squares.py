@@ -43,6 +43,15 @@ class Update(NamedTuple):
     """Target minus prediction, each under the weight of the step before."""
 
 
+class _Learned(NamedTuple):
+    """A chunk's write, fp64."""
+
+    weight_BOD: Tensor
+    information_BDD: Tensor
+    noise_B2: Tensor
+    innovations_BTO: Tensor
+
+
 def recursive_least_squares(weight_BOD: Tensor, precision_BDD: Tensor, given: Regression, forgetting: float) -> Update:
     """T steps of recursive least squares at once (Plackett, 1950; with exponential forgetting), fp64.
 
@@ -77,13 +86,20 @@ def _cholesky(matrix_BNN: Tensor) -> Tensor:
     return factor_BNN.masked_fill(failed_B[:, None, None] != 0, torch.nan) if bool(failed_B.any()) else factor_BNN
 
 
+_FIRST_NOISE = 0.05  # counts as one step's squared innovation, before there is any
+_INFORMATION, _NOISE = "information", "noise"
+
+
 @dataclass(frozen=True)
 class LeastSquaresLearner:
     """Writes its model's readout by recursive least squares, chunk by chunk; the other fast weights stay as they are.
 
-    The state of the rule is ``{"precision": {readout: A_BDD}}``, the inverse of the usual ``P``; ``prior`` is ``P_0``.
-    After each chunk, what was forgotten of the prior is put back around the current weight (stabilised forgetting,
-    Milek & Kraus, 1995), so that ``P`` never exceeds ``P_0`` in directions that the input does not excite.
+    The inverse of the textbook's ``P`` is kept in two parts: ``information``, what the steps so far said, forgotten at
+    a rate of ``forgetting`` a step, and a ridge that is never forgotten but stays around the current weight (stabilised
+    forgetting, Milek & Kraus, 1995). So ``P`` stays below ``prior`` (``P_0``), also in directions without input.
+
+    With ``spread``, the variance that the weights are thought to have, the ridge is ``noise / spread`` (at least
+    ``1 / prior``): the noise of the targets is estimated from the innovations, and noisy targets are trusted less.
 
     A proposal's loss is that of the whole chunk under the weights before. A reader that wants each step predicted
     with all that came before it takes :meth:`innovations`.
@@ -92,20 +108,26 @@ class LeastSquaresLearner:
     model: ReadoutModel
     forgetting: float = 0.999
     prior: float = 1.0
-    _latest: "list[tuple[Weights, Chunk, Update]]" = field(default_factory=list, init=False, repr=False, compare=False)
+    spread: float | None = None
+    _latest: "list[tuple[Weights, Chunk, _Learned]]" = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.forgetting <= 1:
             raise ValueError(f"forgetting is {self.forgetting}; it must lie in (0, 1]")
         if not self.prior > 0:
             raise ValueError(f"prior is {self.prior}; it must be positive")
+        if self.spread is not None and not self.spread > 0:
+            raise ValueError(f"spread is {self.spread}; it must be positive, or None")
 
     def init(self, batch: int = 1) -> FastState:
         weights = self.model.init_weights(batch)
-        weight_BOD = weights[self.model.readout]
-        eye_DD = torch.eye(weight_BOD.shape[-1], dtype=weight_BOD.dtype, device=weight_BOD.device)
-        precision = {self.model.readout: (eye_DD / self.prior).repeat(batch, 1, 1)}
-        return FastState(weights, {"precision": precision}, self.model.init_carry(batch))
+        name, weight_BOD = self.model.readout, weights[self.model.readout]
+        information_BDD = weight_BOD.new_zeros(batch, weight_BOD.shape[-1], weight_BOD.shape[-1])
+        noise_B2 = weight_BOD.new_tensor([_FIRST_NOISE, 1.0]).repeat(batch, 1)  # of squares: their sum, their number
+        rule = {_INFORMATION: {name: information_BDD}, _NOISE: {name: noise_B2}}
+        return FastState(weights, rule, self.model.init_carry(batch))
 
     def prepare(self, chunk: Chunk, carry: Any) -> Chunk:
         return self._reader.prepare(chunk, carry)
@@ -115,20 +137,16 @@ class LeastSquaresLearner:
             raise ValueError("recursive least squares has no graph: meta-learn through a gradient rule")
         chunk = self.prepare(chunk, state.carry)
         output, grads = self._reader.read(state, chunk)
+        name = self.model.readout
         with torch.no_grad():
-            found = self._update(state, chunk)
-            name = self.model.readout
-            weight_BOD, precision_BDD = state.weights[name], state.rule["precision"][name]
-            steps = found.innovations_BTO.shape[1]
-            restored = (1 - self.forgetting**steps) / self.prior
-            precision = found.precision_BDD + restored * torch.eye(precision_BDD.shape[-1], dtype=torch.float64)
+            found = self._learn(state, chunk)
+            weight_BOD = state.weights[name]
             after_BOD = found.weight_BOD.to(weight_BOD.dtype)
-            after = FastState(
-                {**state.weights, name: after_BOD},
-                {"precision": {name: precision.to(precision_BDD.dtype)}},
-                output.carry,
-                state.step + 1,
-            )
+            rule = {
+                slot: {name: value.to(state.rule[slot][name].dtype)}
+                for slot, value in ((_INFORMATION, found.information_BDD), (_NOISE, found.noise_B2))
+            }
+            after = FastState({**state.weights, name: after_BOD}, rule, output.carry, state.step + 1)
             delta = {other: torch.zeros_like(w) for other, w in state.weights.items()}
             delta[name] = after_BOD - weight_BOD
         return Proposal(state, delta, after, replace(state, carry=output.carry), output, self._own(grads))
@@ -136,7 +154,7 @@ class LeastSquaresLearner:
     def innovations(self, state: FastState, chunk: Chunk) -> Tensor:
         """Target minus prediction ``[B, T, O]``, each step under the weight that the steps before it made (fp64)."""
         with torch.no_grad():
-            return self._update(state, self.prepare(chunk, state.carry)).innovations_BTO
+            return self._learn(state, self.prepare(chunk, state.carry)).innovations_BTO
 
     def score(self, state: FastState, chunk: Chunk) -> Tensor:
         return self._reader.score(state, chunk)
@@ -150,16 +168,36 @@ class LeastSquaresLearner:
     def _reader(self) -> GradientLearner:
         return GradientLearner(self.model, SGD())
 
-    def _update(self, state: FastState, chunk: Chunk) -> Update:
+    def _learn(self, state: FastState, chunk: Chunk) -> _Learned:
         """The latest is remembered by its very objects (they are values), since a reader asks twice."""
-        for weights, seen, found in self._latest:
+        for weights, seen, learned in self._latest:
             if weights is state.weights and seen is chunk:
-                return found
-        given = self.model.regression(state.weights, chunk.inputs["features"], chunk, state.carry)
+                return learned
         name = self.model.readout
-        found = recursive_least_squares(state.weights[name], state.rule["precision"][name], given, self.forgetting)
-        self._latest[:] = [(state.weights, chunk, found)]
-        return found
+        given = self.model.regression(state.weights, chunk.inputs["features"], chunk, state.carry)
+        steps, outputs = given.targets_BTO.shape[1:]
+        information_BDD, noise_B2 = (state.rule[slot][name].double() for slot in (_INFORMATION, _NOISE))
+        weight_BOD = state.weights[name].double()
+        ridge_BDD = self._ridge(noise_B2, information_BDD)
+        found = recursive_least_squares(weight_BOD, information_BDD + ridge_BDD, given, self.forgetting)
+        kept = self.forgetting**steps
+        information_BDD = found.precision_BDD - kept * ridge_BDD
+        squares_B = found.innovations_BTO.square().sum((1, 2)) / outputs
+        noise_B2 = kept * noise_B2 + torch.stack([squares_B, torch.full_like(squares_B, steps)], 1)
+        after_BOD = found.weight_BOD
+        if self.spread is not None:  # the same equations, with the ridge that the noise calls for now
+            right_BDO = found.precision_BDD @ (after_BOD - weight_BOD).mT
+            factor_BDD = _cholesky(information_BDD + self._ridge(noise_B2, information_BDD))
+            after_BOD = weight_BOD + torch.cholesky_solve(right_BDO, factor_BDD).mT
+        learned = _Learned(after_BOD, information_BDD, noise_B2, found.innovations_BTO)
+        self._latest[:] = [(state.weights, chunk, learned)]
+        return learned
+
+    def _ridge(self, noise_B2: Tensor, like_BDD: Tensor) -> Tensor:
+        ridge_B = torch.full_like(noise_B2[:, 0], 1 / self.prior)
+        if self.spread is not None:
+            ridge_B = torch.maximum(ridge_B, noise_B2[:, 0] / noise_B2[:, 1] / self.spread)
+        return ridge_B[:, None, None] * torch.eye(like_BDD.shape[-1], dtype=like_BDD.dtype, device=like_BDD.device)
 
     def _own(self, grads: Weights) -> Weights:
         return {name: g if name == self.model.readout else torch.zeros_like(g) for name, g in grads.items()}

@@ -51,7 +51,10 @@ class NanoLearning(_Config):
     inner_steps: int = Field(default=4, ge=1, le=64, description="of muon and sgd, each write")
     replay: int = Field(default=256, ge=32, le=8192, description="steps that muon and sgd look back on")
     forgetting: float = Field(default=0.999, gt=0, le=1, description="of rls, a step")
-    prior: float = Field(default=10.0, gt=0, le=1e6, description="of rls: the variance P_0 of the readout")
+    prior: float = Field(default=10.0, gt=0, le=1e6, description="of rls: P_0, the most that P may be")
+    spread: float | None = Field(
+        default=0.001, gt=0, le=1e6, description="of rls: variance of the readout; null: noise is not estimated"
+    )
     policy: NanoPolicy = NanoPolicy()
 
     @model_validator(mode="after")

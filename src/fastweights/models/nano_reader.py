@@ -242,7 +242,7 @@ class NanoReader:
 
 def _learner(model: NanoSSM, learning: NanoLearning) -> Learner:
     if learning.rule == "rls":
-        return LeastSquaresLearner(model, learning.forgetting, learning.prior)
+        return LeastSquaresLearner(model, learning.forgetting, learning.prior, learning.spread)
     nesterov = learning.momentum > 0
     make = Muon if learning.rule == "muon" else SGD
     return GradientLearner(model, make(learning.rate, learning.momentum, nesterov), learning.inner_steps)
