@@ -264,8 +264,9 @@ class TTTLayer(nn.Module):
         if engine == "handwritten" and self.inner is ttt_inner.Linear:
             xhat, layer = ttt_linear.dual(fast[0], q, k, c, target, seen_LL, last)
             return xhat, [layer]
-        run = compiled_chunks if engine == "compiled" else ttt_inner.whole_chunks
-        z, fast = run(self.inner, fast, q, k, c, target, seen_LL, last)
+        if engine == "compiled":
+            return compiled_chunks(self.inner, fast, q, k, c, target, seen_LL, last)
+        z, fast = ttt_inner.whole_chunks(self.inner, fast, q, k, c, target, seen_LL, last)
         return normalize(z, self.config.norm_eps)[0], fast
 
     def _only_read(self, read: Read, fast: list[Fast], rows: list[Rows], span: Span) -> Tensor:

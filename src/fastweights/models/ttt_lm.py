@@ -15,7 +15,7 @@ from fastweights.layers.conv import CausalConv
 from fastweights.layers.linear import Linear
 from fastweights.layers.ttt import TTTLayer
 from fastweights.layers.ttt_span import Span
-from fastweights.models.ttt_lm_config import TTTLMConfig
+from fastweights.models.ttt_lm_config import TTTLMConfig, inner_flops
 
 Carry = dict[str, Tensor]
 """Flat: ``"layers.<i>.<name>"`` (see :mod:`fastweights.layers.ttt`), ``"position"`` and ``"phase"``; B comes first."""
@@ -102,6 +102,10 @@ class TTTLM(nn.Module):
     def _tie(self) -> None:
         if self.config.tie_head:
             self.head.weight = self.embedding.weight
+
+    def inner_flops(self, seq_len: int) -> float:
+        """FLOPs a token of the inner loops, forward; the same at any length."""
+        return inner_flops(self.config)
 
     @property
     def blocks(self) -> list[Block]:

@@ -90,6 +90,13 @@ def parameters(config: TTTLMConfig) -> int:
     return config.layers * block + D + config.vocab_size * D * (1 if config.tie_head else 2)
 
 
+def inner_flops(config: TTTLMConfig) -> float:
+    """FLOPs a token of all inner loops, forward: ``6 d² + 4 b d`` a head (the MLP: for each of its fast layers)."""
+    m = config.mixer
+    factor = 1 if m.inner == "linear" else 2 * m.expansion
+    return config.layers * m.heads * factor * (6 * m.head_dim**2 + 4 * m.chunk * m.head_dim)
+
+
 def plan(config: TTTLMConfig, *, ranks: int = 1, batch: int = 1, tokens: int = 2048) -> dict[str, float]:
     """What training would take, by arithmetic: parameters, FLOPs a token, bytes a rank (``batch`` is per rank).
 
@@ -100,7 +107,7 @@ def plan(config: TTTLMConfig, *, ranks: int = 1, batch: int = 1, tokens: int = 2
     m, n = config.mixer, parameters(config)
     matrices = n - config.vocab_size * config.dim * (1 if config.tie_head else 2) + config.vocab_size * config.dim
     factor = 1 if m.inner == "linear" else 2 * m.expansion
-    inner = config.layers * m.heads * factor * (6 * m.head_dim**2 + 4 * m.chunk * m.head_dim)
+    inner = inner_flops(config)
     segment = max(1, round((tokens / m.chunk) ** 0.5))
     state = 4 * config.layers * m.heads * m.head_dim**2 * factor
     boundaries = batch * state * -(-tokens // (segment * m.chunk))

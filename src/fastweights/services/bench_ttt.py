@@ -132,7 +132,7 @@ def _chunked(run: Any, w: torch.Tensor, *stretches: Any) -> Output:
     import torch
 
     from fastweights.layers.norm import normalize
-    from fastweights.layers.ttt_inner import Fast, Linear, Target, seen
+    from fastweights.layers.ttt_inner import Fast, Linear, Target, seen, whole_chunks
     from fastweights.layers.ttt_linear import dual
 
     *tokens, chunk = stretches
@@ -142,8 +142,9 @@ def _chunked(run: Any, w: torch.Tensor, *stretches: Any) -> Output:
     if run is None:
         xhat, after = dual(fast, q, k, c, target, seen(row, strict=True), row[-1])
     else:
-        z, (after,) = run(Linear, [fast], q, k, c, target, seen(row, strict=True), row[-1])
-        xhat = normalize(z, EPS)[0]
+        xhat, (after,) = run(Linear, [fast], q, k, c, target, seen(row, strict=True), row[-1])
+        if run is whole_chunks:
+            xhat = normalize(xhat, EPS)[0]
     return (q + xhat).transpose(0, 1).flatten(1, 2), after.w_DF
 
 
