@@ -422,3 +422,48 @@ def test_an_empty_store_says_what_to_do(here: Path, capsys: pytest.CaptureFixtur
     assert "fastweights train" in shown or "starter" in shown
     assert not (here / "artifacts").exists()
     assert "no model 'x'" in call(capsys, "models", "show", "x", code=2)[1]
+
+
+# ---------------------------------------------------------------- test-time training
+
+
+def test_debug_tiny_goes_on_with_the_same_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole line may be given again with --resume; the checkpoints stay where they are."""
+    line = ("train", "--preset", "debug_tiny", "--dataset", "text.txt", "--tokenizer", "spm_train", "--seq-len", "16")
+    line += ("--batch-size", "1", "--device", "cpu", "--precision", "fp32", "--save-every", "2")
+    whole, _ = call(capsys, *line, "--steps", "4", "--schedule-steps", "4", "--model-id", "whole")
+    call(capsys, *line, "--steps", "2", "--schedule-steps", "4", "--ckpt-dir", "ck", "--model-id", "m")
+    parts, _ = call(capsys, *line, "--steps", "4", "--resume", "ck")
+    assert (parts["resumed_step"], parts["step"], parts["ckpt"]) == (2, 4, str(here / "ck"))
+    assert parts["params_sha256"] == whole["params_sha256"]
+    shutil.copytree(here / "ck", here / "free")
+    moved, _ = call(capsys, "train", "--resume", "free", "--steps", "6", "--root", "other")
+    assert moved["ckpt"] == str(here / "free")
+    assert (here / "free/step-00000006.json").exists()
+    tokenizer = json.loads((here / "other/text_models/m/tokenizer.json").read_text())
+    assert tokenizer["kind"] == "spm"
+
+
+def test_a_large_preset_on_a_cpu(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ("train", "--preset", "bringup_1p3b", "--synthetic", "--tokenizer", "byte", "--seq-len", "16")
+    result, err = call(capsys, *line, "--batch-size", "1", "--steps", "1", "--device", "cpu", "--model-id", "m")
+    assert "preset bringup_1p3b is too large to train on a CPU, so debug_tiny is trained instead" in err
+    assert result["params"] < 1_000_000
+    manifest = json.loads((here / "artifacts/text_models/m/manifest.json").read_text())
+    assert (manifest["preset"], manifest["corpus"]["path"]) == ("debug_tiny", "synthetic")
+
+
+def test_the_planned_preset_prints_and_ends(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, _ = call(capsys, "train", "--preset", "ttt_47b")
+    assert plan["status"] == "planned"
+    assert {"parameters", "memory_per_rank", "flops_per_token"} <= plan.keys()
+    assert main.run(["train", "--preset", "ttt_47b"]) == 0
+    assert "memory per rank" in capsys.readouterr().out
+    assert not (here / "artifacts").exists()
+
+
+def test_lines_of_json_train(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (here / "text.txt").read_text()
+    (here / "t.jsonl").write_text("".join(json.dumps({"text": text[i : i + 300]}) + "\n" for i in range(0, 3000, 300)))
+    result, _ = call(capsys, "train", "--preset", "quick.yaml", "--corpus", "t.jsonl", "--steps", "2")
+    assert result["val_bytes"] in (300, 600)

@@ -41,11 +41,15 @@ def stream_score(
     *,
     window: int = WINDOW,
     cancelled: Callable[[], bool] | None = None,
+    inference: bool = True,
 ) -> Score:
-    """One document, given as arrays of ids without specials, read from front to end with the state carried."""
+    """One document, given as arrays of ids without specials, read from front to end with the state carried.
+
+    ``inference=False``: without gradients only, for a model in shards, whose buffers training uses again.
+    """
     device = next(model.parameters()).device
     nats, tokens, carry, last = 0.0, 0, None, bos_id
-    with torch.inference_mode():
+    with torch.inference_mode() if inference else torch.no_grad():
         for ids in _rechunk(pieces, window):
             if cancelled is not None and cancelled():
                 raise Cancelled
@@ -66,11 +70,12 @@ def cold_score(
     window: int = COLD_WINDOW,
     batch: int = 64,
     cancelled: Callable[[], bool] | None = None,
+    inference: bool = True,
 ) -> Score:
     """The same text in windows without any history: each starts with ``bos`` and a fresh state."""
     device = next(model.parameters()).device
     nats, tokens = 0.0, 0
-    with torch.inference_mode():
+    with torch.inference_mode() if inference else torch.no_grad():
         for ids in _rechunk(pieces, window * batch):
             if cancelled is not None and cancelled():
                 raise Cancelled
@@ -94,6 +99,7 @@ def corpus_score(
     limit: int | None = None,
     window: int | None = None,
     cancelled: Callable[[], bool] | None = None,
+    inference: bool = True,
 ) -> tuple[Score, int]:
     """Streaming score of ids as a corpus keeps them (``bos … eos bos … eos``), and the bytes of the text scored.
 
@@ -106,11 +112,12 @@ def corpus_score(
         document = ids[start + 1 : end]
         if len(document) and document[-1] == tokenizer.eos_id:
             document = document[:-1]
+        how: dict[str, Any] = {"cancelled": cancelled, "inference": inference}
         if window is None:
-            score = stream_score(model, [document], tokenizer.bos_id, cancelled=cancelled)
+            score = stream_score(model, [document], tokenizer.bos_id, **how)
         else:
             batch = max(1, 4096 // window)
-            score = cold_score(model, [document], tokenizer.bos_id, window=window, batch=batch, cancelled=cancelled)
+            score = cold_score(model, [document], tokenizer.bos_id, window=window, batch=batch, **how)
         nats, tokens = nats + score.nats, tokens + score.tokens
         n_bytes += sum(len(tokenizer.decode_bytes(piece)) for piece in _rechunk([document], 1 << 16))
     return Score(nats, tokens), n_bytes

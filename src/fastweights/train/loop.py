@@ -142,7 +142,7 @@ class _Run:
         self.started = time.monotonic()
         self.meter = Meter(trainer)
         rows = self.world.agree(self._open)
-        self.last: dict[str, Any] = rows[-1] if rows else {}
+        self.last: dict[str, Any] = rows[-1] if rows else {"loss": resume.meta["run"].get("loss") if resume else None}
         self.logged_at = self.last.get("step", -1)
         if self.logged_at == trainer.step:  # the checkpoint was written first
             trainer.start_row()
@@ -178,7 +178,7 @@ class _Run:
             bpb = trainer.evaluate(None, self._stopping)
         except Cancelled:
             return self._interrupted(self._stop() or "stopped")
-        if self.logged_at != trainer.step:
+        if self.logged_at != trainer.step and trainer.since_row:
             self._row(bpb)
         return self._finish(bpb)
 
@@ -187,7 +187,7 @@ class _Run:
 
         The last step's row waits for the last look."""
         config, done = self.config, self.trainer.step
-        if done < config.steps and self.logged_at != done:
+        if done < config.steps and self.logged_at != done and self.trainer.since_row:
             look = done % config.eval_every == 0
             bpb = self.trainer.evaluate(config.eval_tokens, self._stopping) if look else None
             if look or done == 1 or done % config.log_every == 0:
@@ -240,6 +240,7 @@ class _Run:
             "corpus": corpus_record(corpus),
             "cpu_seconds": cpu,
             "strategy": self.world.strategy,
+            "loss": self.last["loss"],
         }
         if self.world.sharded:
             from fastweights.train.shards import save_shards
@@ -279,7 +280,7 @@ class _Run:
             "step": self.trainer.step,
             "steps": self.config.steps,
             "resumed_step": self.resumed,
-            "loss": self.last.get("loss"),
+            "loss": self.last["loss"],
             "val_bpb": bpb,
             "val_bytes": self.trainer.corpus.val_bytes,
             "params": self.trainer.n_params,

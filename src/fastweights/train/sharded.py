@@ -10,14 +10,13 @@ from torch.distributed.checkpoint import state_dict as dcp_state
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from fastweights.train.distributed import World
 from fastweights.train.layout import Whole
 from fastweights.train.optim import Optimizers
 
 _FLAT = dcp_state.StateDictOptions(flatten_optimizer_state_dict=True)
-_FULL = dcp_state.StateDictOptions(flatten_optimizer_state_dict=True, full_state_dict=True)
 
 
 class Sharded(Whole):
@@ -57,15 +56,14 @@ class Sharded(Whole):
         return weights | {f"optim.{n}": t for n, t in self._slots(model, optimizers).items()}
 
     def load(self, model: nn.Module, optimizers: Optimizers, weights: dict[str, Tensor], slots: dict[str, Tensor]):
-        whole = not any(isinstance(t, DTensor) for t in weights.values())
-        options = _FULL if whole else _FLAT
-        dcp_state.set_model_state_dict(model, dict(weights), options=options)
+        own = self.weights(model)
+        dcp_state.set_model_state_dict(model, {n: _cut(t, own[n]) for n, t in weights.items()})
         if not slots:
             optimizers.single.state.clear()
             return
         flat = dcp_state.get_optimizer_state_dict(model, optimizers.single, options=_FLAT)
-        flat = {n: slots[_slot_name(n)] if n.startswith("state.") else v for n, v in flat.items()}
-        dcp_state.set_optimizer_state_dict(model, optimizers.single, flat, options=options)
+        flat = {n: _cut(slots[_slot_name(n)], v) if n.startswith("state.") else v for n, v in flat.items()}
+        dcp_state.set_optimizer_state_dict(model, optimizers.single, flat, options=_FLAT)
 
     def norm(self, grads: list[Tensor]) -> Tensor:
         local = torch.nn.utils.get_total_norm([g.to_local() if isinstance(g, DTensor) else g for g in grads])
@@ -112,6 +110,13 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
 
     walk(model)
     return found
+
+
+def _cut(tensor: Tensor, like: Any) -> Tensor:
+    """This process' part of a whole tensor, laid out as ``like`` is; a part stays as it is."""
+    if isinstance(tensor, DTensor) or not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
 def _slot_name(name: str) -> str:

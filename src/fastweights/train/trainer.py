@@ -188,9 +188,8 @@ class Trainer:
         with self.averaged() as model:
             model.eval()
             try:
-                score, n_bytes = corpus_score(
-                    model, self.corpus.val, self.tokenizer, limit=limit, window=window, cancelled=cancelled
-                )
+                how = {"window": window, "cancelled": cancelled, "inference": not self.world.sharded}
+                score, n_bytes = corpus_score(model, self.corpus.val, self.tokenizer, limit=limit, **how)
             finally:
                 model.train()
         return score.bits_per_byte(n_bytes)
