@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from fastweights.errors import NotFound
+from fastweights.store import commits
 from fastweights.store.fsck import fsck
 from fastweights.store.root import Store
 from fastweights.store.sessions import Sessions
@@ -107,6 +108,9 @@ def main(folder: Path) -> None:
             shutil.copytree(template, root)
             child = os.fork()
             if child == 0:
+                commits.now = lambda: (
+                    "2026-01-01T00:00:00.000000+00:00"
+                )  # the same ids, hence the same calls, each time
                 kill_at(point)
                 operate(operation, Sessions(Store(root)), heads)
                 os._exit(0)
