@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastweights.layers.ttt_config import TTTConfig, official
@@ -108,6 +108,27 @@ def test_anchored_decode_equals_prefill_and_training_mode_is_refused() -> None:
         logits, carry = model.decode(x[:, t : t + 1], carry)
         outs.append(logits)
     torch.testing.assert_close(torch.cat(outs, dim=1), whole)
+
+
+class Wrapped(nn.Module):
+    """As FSDP does it: another module in a block's place, whose parameters are whole only inside ``forward``."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.block(*args, **kwargs)
+
+
+def test_blocks_may_be_wrapped() -> None:
+    model, x = make("mamba"), ids(9)
+    want, end = model(x, model.init_carry(2))
+    for i, block in enumerate(model.layers):
+        model.layers[i] = Wrapped(block)
+    got, carry = model(x)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(carry, end)
 
 
 def test_head_tied_or_not() -> None:
