@@ -2,17 +2,24 @@
 
 import functools
 import re
+from collections.abc import Iterator
 from importlib.resources import files
 
 import numpy as np
 
-_RUN = re.compile(r"[A-Za-z0-9]{4,}")
-_DUMPS = {  # bytes written apart, by what must occur in the text; the first one: "1f8b 0800 …", "1f 8b 08 …"
-    "": re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2,8}[ :,\t\r\n]{1,3}){7,}[0-9a-fA-F]{2,8}\b"),
+from fastweights.guard.tokens import counts_before, runs_of
+
+_MIN_RUN = 4
+_DUMP = re.compile(  # bytes written apart: "1f8b 0800 …", "1f 8b 08 …"
+    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2,8}[ :,\t\r\n]{1,3}){7,}[0-9a-fA-F]{2,8}\b"
+)
+_MARKED_DUMPS = {  # by what must occur in the text
     "%": re.compile(r"(?:%[0-9a-fA-F]{2}){8,}"),
     "\\x": re.compile(r"(?:\\x[0-9a-fA-F]{2}){8,}"),
     "0x": re.compile(r"(?:0x[0-9a-fA-F]{2}, ?){8,}"),
 }
+_BLANK = np.zeros(256, dtype=bool)
+_BLANK[list(b" :,\t\r\n")] = True
 _MIN_EVIDENCE = 7.0  # nats
 _MIN_EVIDENCE_LETTERS = 14.0  # the same without a digit: CamelCaseNames
 _MIN_A_LETTER = 0.55  # nats; random letters have 1.06 at 16, few words or names of that length above 0.5
@@ -64,27 +71,26 @@ _NOT_HEX[list(b"0123456789abcdefABCDEF")] = 0
 def encoded_characters(text: str, raw: np.ndarray) -> int:
     """How many characters of ``text`` (``raw``: its Latin-1 bytes) stand in runs that look encoded. Linear time."""
     covered = np.zeros(len(raw), dtype=bool)
-    for sign, pattern in _DUMPS.items():
-        for found in pattern.finditer(text) if sign in text else ():
-            if sign or _is_dump(found.group()):
-                covered[found.start() : found.end()] = True
-    spans = [found.span() for found in _RUN.finditer(text)]
-    if not spans:
-        return int(covered.sum())
     classes, base64_evidence, hex_evidence = _class_tables()
     kinds = classes[raw]
+    starts, ends = runs_of(kinds < 3)
+    not_hex = counts_before(_NOT_HEX[raw])
+    is_hex = not_hex[ends] == not_hex[starts]
+    for found in _dumps(text, raw, starts, ends, is_hex):
+        covered[found.start() : found.end()] = True
+    long = ends - starts >= _MIN_RUN
+    starts, ends, is_hex = starts[long], ends[long], is_hex[long]
+    if not len(starts):
+        return int(covered.sum())
     pairs = kinds[:-1] * 4 + kinds[1:]
-    starts, ends = np.array(spans).T
 
     def total(evidence: np.ndarray) -> np.ndarray:
         sums = np.concatenate(([0.0], np.cumsum(evidence), [0.0]))
         return sums[ends - 1] - sums[starts]
 
-    digits = np.concatenate(([0], np.cumsum(kinds == 2, dtype=np.int64)))
+    digits = counts_before(kinds == 2)
     with_digit = digits[ends] > digits[starts]
     best = total(base64_evidence[pairs])
-    not_hex = np.concatenate(([0], np.cumsum(_NOT_HEX[raw], dtype=np.int64)))
-    is_hex = not_hex[ends] == not_hex[starts]
     if is_hex.any():
         best = np.where(is_hex, np.maximum(best, total(hex_evidence[pairs])), best)
     strong = best >= np.where(with_digit, _MIN_EVIDENCE, _MIN_EVIDENCE_LETTERS)
@@ -93,9 +99,29 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
         strong |= long & (
             total(_pair_evidence()[raw[:-1].astype(np.int32) * 256 + raw[1:]]) >= _MIN_A_LETTER * (ends - starts)
         )
-    for start, end in zip(starts[strong].tolist(), ends[strong].tolist(), strict=True):
-        covered[start:end] = True
+    edges = np.zeros(len(raw) + 1, dtype=np.int8)
+    edges[starts[strong]] = 1
+    edges[ends[strong]] -= 1
+    covered |= np.cumsum(edges[:-1], dtype=np.int8) > 0
     return int(covered.sum())
+
+
+def _dumps(
+    text: str, raw: np.ndarray, starts: np.ndarray, ends: np.ndarray, is_hex: np.ndarray
+) -> Iterator[re.Match[str]]:
+    """Bytes written apart; those without a mark are looked for where eight groups of hex digits follow each other."""
+    size = ends - starts
+    group = is_hex & (size >= 2) & (size <= 8)
+    blanks = counts_before(_BLANK[raw])
+    low, high = ends[:-1], starts[1:]
+    joins = group[:-1] & group[1:] & (high - low <= 3) & (blanks[high] - blanks[low] == high - low)
+    first, last = runs_of(joins)
+    enough = last - first >= 7
+    for begin, end in zip(starts[first[enough]].tolist(), ends[last[enough]].tolist(), strict=True):
+        yield from (found for found in _DUMP.finditer(text, begin, end + 1) if _is_dump(found.group()))
+    for sign, pattern in _MARKED_DUMPS.items():
+        if sign in text:
+            yield from pattern.finditer(text)
 
 
 def _is_dump(run: str) -> bool:

@@ -4,17 +4,21 @@ A text becomes a string with one letter a word; a rule is a bounded regular expr
 the context in which such words are harmless. Torch-free; linear in the number of words.
 """
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from fastweights.guard.lexicon import word_set
+from fastweights.guard.tokens import places_of
 
 _OBJECT = r"[qytSdfaAOomlpzg]{0,10}x?[qytSdfaAOomlg]{0,5}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
 _AFTER = (  # "… above", "… you were given", "… that came before", "… I gave you"
     r"(?:[dpza]{0,2}(?:t|w(?![uzx]))|[dz]{0,2}u(?:M?b){0,2}a{0,2}g[aptw]{0,2}|[dz]{0,2}b{0,2}g(?:i?u)?[aptw]{0,2}|[dz]{0,2}xu)?"
 )
-_RULES: dict[str, re.Pattern[str]] = {
+_PATTERNS: dict[str, re.Pattern[str]] = {
     "drop": re.compile(rf"(?:[vVG]|kK){_OBJECT}{_AFTER}|k{_OBJECT}K"),
     "drop all": re.compile(
         r"(?:[vG]|kK|nhi)[ap]{0,2}(?:q?[eE]|q)[fdabzutM]{0,4}x{0,2}[bdfautzM]{0,2}(?:(?:g|w(?![uzx]))[ituw]{0,2}|t(?![xAOoml]))"
@@ -30,6 +34,16 @@ _RULES: dict[str, re.Pattern[str]] = {
     "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
     "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN][xg]?[pfdqytSbg]{0,4}[OomlP]"),
 }
+_NEEDS: dict[str, tuple[str, str, int]] = {  # letters a match begins with, letters it needs, within how many words
+    "drop": ("vVGk", "Ooml", 22),
+    "drop all": ("vGkn", "eEqt", 8),
+    "do not follow": ("nsh", "Ooml", 28),
+    "drop, verb last": ("qdytS", "v", 8),
+    "void": ("qdytSfne", "c", 28),
+    "persona": ("uRpa", "PD", 12),
+    "free": ("uRb", "nN", 12),
+}
+_DENSE = 8  # from one place in so many words on, searching is quicker than trying each place
 _HIT = 5
 _MAX_CANDIDATES = 400
 _COMMANDS = word_set(
@@ -64,18 +78,61 @@ class Match(NamedTuple):
     rule: str
 
 
+class Hit(NamedTuple):
+    """An override: the words as matched, the view that showed them, and the rule."""
+
+    phrase: str
+    view: str
+    rule: str
+
+
 def matches(words: Sequence[str], codes: str) -> list[Match]:
     """Every override in the text, its harmless contexts left out. ``codes`` has one class letter for each word."""
     found: list[Match] = []
-    for rule, pattern in _RULES.items():
-        for number, hit in enumerate(pattern.finditer(codes)):
-            if number >= _MAX_CANDIDATES:  # nobody writes so many by chance, and the rest would go unread
-                found.append(Match(hit.start(), hit.end(), "too many to judge"))
-                break
-            if _score(rule, words, codes, hit.start(), hit.end()) >= _HIT:
-                found.append(Match(hit.start(), hit.end(), rule))
+    for rule, number, hit in _hits(codes):
+        if number >= _MAX_CANDIDATES:  # nobody writes so many by chance, and the rest would go unread
+            found.append(Match(hit.start(), hit.end(), "too many to judge"))
+        elif _score(rule, words, codes, hit.start(), hit.end()) >= _HIT:
+            found.append(Match(hit.start(), hit.end(), rule))
     found.extend(_modes(words, codes))
     return found
+
+
+def _hits(codes: str) -> Iterator[tuple[str, int, re.Match[str]]]:
+    """What each rule's pattern finds, counted from 0, one more than the cap at most."""
+    marks = _marks()[np.frombuffer(codes.encode("ascii"), dtype=np.uint8)]
+    for bit, (rule, pattern) in enumerate(_PATTERNS.items()):
+        needed = np.flatnonzero(marks & (256 << bit))
+        if not len(needed):
+            continue
+        places = np.flatnonzero(marks & (1 << bit))
+        following = needed[np.minimum(np.searchsorted(needed, places, "right"), len(needed) - 1)] - places
+        places = places[(following > 0) & (following <= _NEEDS[rule][2])]
+        if not len(places):
+            continue
+        few = len(places) * _DENSE < len(codes)
+        hits = _at_places(pattern, codes, places.tolist()) if few else pattern.finditer(codes)
+        for number, hit in zip(range(_MAX_CANDIDATES + 1), hits, strict=False):
+            yield rule, number, hit
+
+
+def _at_places(pattern: re.Pattern[str], codes: str, places: list[int]) -> Iterator[re.Match[str]]:
+    """``pattern.finditer``, where matches begin only at ``places``."""
+    end = 0
+    for place in places:
+        if place >= end and (hit := pattern.match(codes, place)) is not None:
+            end = hit.end()
+            yield hit
+
+
+@functools.cache
+def _marks() -> np.ndarray:
+    """Class letter -> for each rule a bit if a match may begin with it, and 8 bits higher, if it is what one needs."""
+    table = np.zeros(128, dtype=np.uint16)
+    for bit, (begins, needs, _) in enumerate(_NEEDS.values()):
+        table[[ord(letter) for letter in begins]] |= 1 << bit
+        table[[ord(letter) for letter in needs]] |= 256 << bit
+    return table
 
 
 def _score(rule: str, words: Sequence[str], codes: str, start: int, stop: int) -> float:
@@ -190,17 +247,15 @@ def _persona(words: Sequence[str], codes: str, start: int, stop: int) -> float:
 def _modes(words: Sequence[str], codes: str) -> list[Match]:
     """ "you are in developer mode", "enable DAN mode", "do anything now"."""
     found = []
-    if "mode" in words:
-        for at in [i for i, word in enumerate(words) if word == "mode" and i > 0][:_MAX_CANDIDATES]:
-            name = words[at - 1]
-            around = codes[max(0, at - 8) : at + 8]
-            told = "u" in around or "A" in around or "y" in around
-            if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, codes, max(0, at - 3)):
-                begun = _MODE_BEGINS & {*words[max(0, at - 6) : at + 4]}
-                if begun and (name in _DARK_MODES or ("ub" in around and "now" in words[max(0, at - 6) : at + 4])):
-                    found.append(Match(max(0, at - 4), at + 1, "mode"))
-    anything = [i for i, word in enumerate(words) if word == "anything"] if "anything" in words else []
-    for at in anything[:_MAX_CANDIDATES]:
+    for at in places_of(words, "mode")[:_MAX_CANDIDATES]:
+        name = words[at - 1] if at > 0 else ""
+        around = codes[max(0, at - 8) : at + 8]
+        told = "u" in around or "A" in around or "y" in around
+        if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, codes, max(0, at - 3)):
+            begun = _MODE_BEGINS & {*words[max(0, at - 6) : at + 4]}
+            if begun and (name in _DARK_MODES or ("ub" in around and "now" in words[max(0, at - 6) : at + 4])):
+                found.append(Match(max(0, at - 4), at + 1, "mode"))
+    for at in places_of(words, "anything")[:_MAX_CANDIDATES]:
         if at > 0 and words[at - 1] == "do" and words[at + 1 : at + 2] == ["now"]:
             found.append(Match(at - 1, at + 2, "persona"))
     return found

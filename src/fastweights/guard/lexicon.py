@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastweights.guard.free_words import UNKNOWN, free_words
+from fastweights.guard.tokens import Words, hashes_of, split
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -138,31 +139,58 @@ class Letters(NamedTuple):
 
 def class_letters(found: Sequence[str]) -> Letters:
     """The class letters of each word, misspelt key words (one deletion, insertion, substitution or swap) included."""
-    hashes, classes, free, seen = _spellings()
-    wanted = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
-    at = np.full(len(wanted), len(hashes))  # the entry for what is unknown
-    maybe = np.flatnonzero(seen[wanted & (len(seen) - 1)])  # one look-up rules most words out, the search takes 17
-    place = np.searchsorted(hashes, wanted[maybe])
-    place[place == len(hashes)] = 0
-    known = hashes[place] == wanted[maybe]
-    at[maybe[known]] = place[known]
-    return Letters(classes[at].tobytes().decode("ascii"), free[at].tobytes().decode("ascii"))
+    table = _spellings()
+    wanted = hashes_of(found)
+    bucket = (wanted >> _BUCKET_SHIFT).astype(np.int32)
+    place, stop = table.begins[bucket], table.begins[bucket + 1]
+    at = np.full(len(wanted), len(table.hashes))  # the entry for what is unknown
+    left = np.flatnonzero(place < stop)  # one look-up rules most words out
+    while len(left):
+        here = place[left]
+        known = table.hashes[here] == wanted[left]
+        at[left[known]] = here[known]
+        place[left] += 1
+        left = left[~known & (here + 1 < stop[left])]
+    return Letters(table.codes[at].tobytes().decode("ascii"), table.free[at].tobytes().decode("ascii"))
+
+
+class Read(NamedTuple):
+    """The words of a folded text and their class letters."""
+
+    words: Words
+    letters: Letters
+
+
+def read_words(folded: str) -> Read:
+    words = split(folded)
+    return Read(words, class_letters(words))
+
+
+class _Spellings(NamedTuple):
+    """All spellings' hashes, ascending; those with the upper 20 bits b stand at ``[begins[b], begins[b + 1])``.
+
+    ``codes``, ``free``: their class letters in both grammars, and last those of an unknown word.
+    """
+
+    hashes: np.ndarray
+    begins: np.ndarray
+    codes: np.ndarray
+    free: np.ndarray
+
+
+_BUCKET_SHIFT = np.uint64(44)
 
 
 @functools.cache
-def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(hashes of all spellings, ascending; their class letters in both grammars, and last those of an unknown word;
-    which low 20 bits of a hash occur).
-
-    As strings, the spellings would take 20 MB.
-    """
+def _spellings() -> _Spellings:
+    """The table of :func:`class_letters`. As strings, the spellings would take 20 MB."""
     exact, free = words(), free_words()
     both = {word: (exact.get(word, UNKNOWN), free.get(word, UNKNOWN)) for word in (*exact, *free)}
     rows = [(list(both), list(both.values())), ([*_NEVER_TYPOS - both.keys()], [(UNKNOWN, UNKNOWN)])]
     for word, letters in both.items():
         if (len(word) >= 6 and letters[0] in _TYPO_CLASSES) or (len(word) >= 8 and letters[1] in _FREE_TYPO_CLASSES):
             rows.append((sorted(_one_edit(word)), [letters]))
-    hashes = np.concatenate([np.fromiter(map(hash, spelt), np.int64, len(spelt)) for spelt, _ in rows])
+    hashes = np.concatenate([hashes_of(spelt) for spelt, _ in rows])
     kinds = [
         np.concatenate(
             [np.resize(np.array([ord(pair[i]) for pair in pairs], np.uint8), len(spelt)) for spelt, pairs in rows]
@@ -171,9 +199,9 @@ def _spellings() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     ]
     hashes, first = np.unique(hashes, return_index=True)  # where a spelling stands twice, the first one counts
     classes, free_classes = (np.append(kind[first], np.uint8(ord(UNKNOWN))) for kind in kinds)
-    seen = np.zeros(1 << 20, dtype=bool)
-    seen[hashes & (len(seen) - 1)] = True
-    return hashes, classes, free_classes, seen
+    counts = np.bincount((hashes >> _BUCKET_SHIFT).astype(np.int64), minlength=1 << 20)
+    begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+    return _Spellings(hashes, begins, classes, free_classes)
 
 
 def _one_edit(word: str) -> set[str]:

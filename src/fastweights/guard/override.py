@@ -5,15 +5,14 @@ rot13, and what base64 or hex runs decode to; and chat-template tags that a user
 """
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fastweights.guard.free_form import find_free_form
-from fastweights.guard.grammar import Match, matches
-from fastweights.guard.lexicon import UNKNOWN, Letters, class_letters
-from fastweights.guard.normalize import fold
+from fastweights.guard.grammar import Hit, Match, matches
+from fastweights.guard.lexicon import UNKNOWN, Letters, Read, class_letters, read_words
+from fastweights.guard.normalize import MAX_CHARACTERS, fold
 from fastweights.guard.squeezed import (
     PLAIN,
     REVERSED,
@@ -27,48 +26,23 @@ from fastweights.guard.squeezed import (
     near,
     segment,
 )
+from fastweights.guard.tags import find_tag
+from fastweights.guard.tokens import Words, bytes_of, places_of
 from fastweights.guard.views import decoded, leet, looks_leet, rot13, squeeze
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
-_WORD_OR_BREAK = re.compile(_WORD.pattern + r"|[.!?\n]")
 _EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
-_ENDS_WITH_EARLIER = re.compile(rf"(?:{'|'.join(_EARLIER)}) ?[.!?\n]")
+_BREAKS = (".", "!", "?", "\n")
+_IS_BREAK = np.zeros(256, dtype=bool)
+_IS_BREAK[[ord(sign) for sign in _BREAKS]] = True
 _BREAK = re.compile(r"[.!?](?=\s)|\n\s*\n")
-_MAX_TAGS = 300
 _MAX_WINDOWS = 40
-_TEMPLATE = re.compile(
-    r"<\|(?:im_start|im_sep|start_header_id|start_of_turn)\|> {0,3}(?:system|developer)|<\|system\|>|<< ?sys ?>>"
-    r"|<start_of_turn> ?system"
-)
-_TAG_WORDS = ("sys", "developer", "admin", "root", "operator", "override")
-_TAG_NAMES = re.compile("system|" + "|".join(_TAG_WORDS))
-_TAG_OPEN = re.compile(
-    r"(?:[\[<{(#*=]|(?:^|\n|[.!?]) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$"
-)
-_TAG_CLOSE = re.compile(
-    r"(?:istrator)?(?:[ _-](?:prompt|message|override|instructions?|note|update|notice|mode|command|alert|directive))?"
-    r" {0,2}(?:[\]>}):=]|\*\*|#)"
-)
 _ENDS = ("", ".", "!", "?", ":")
 _QUOTES = frozenset("\"'`")
 _MENTIONS = re.compile(
     r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called"
     r"|says?|saying|said|reads|wrote|typed?|types|quotes?|quoted|words|titled|instance|contains?|detects?|regex|literal)\b"
 )
-
-
-class Hit(NamedTuple):
-    """An override: the words as matched, the view that showed them, and the rule."""
-
-    phrase: str
-    view: str
-    rule: str
-
-
-class _Words(NamedTuple):
-    words: list[str]
-    codes: str
-    spans: list[tuple[int, int]]
 
 
 def find_override(text: str, tail: str = "") -> Hit | None:
@@ -81,16 +55,20 @@ def find_override(text: str, tail: str = "") -> Hit | None:
     border = len(folded_tail)
     hit = _scan(folded, border)
     if hit is None:
-        raw = tail + text
+        raw = (tail + text)[-MAX_CHARACTERS:]
         for run in decoded(raw):
+            if run.end <= len(raw) - len(text):
+                continue
             inner = fold(run.text)
-            if run.end > len(raw) - len(text) and (inside := _scan_plain(inner, 0, "decoded") or _tags(inner, 0)):
+            read = read_words(inner)
+            if inside := _scan_plain(inner, read, 0, "decoded") or find_tag(inner, read, 0):
                 return inside._replace(view="decoded")
     return hit
 
 
 def _scan(folded: str, border: int) -> Hit | None:
-    if hit := _scan_plain(folded, border, "plain") or _tags(folded, border):
+    read = read_words(folded)
+    if hit := _scan_plain(folded, read, border, "plain") or find_tag(folded, read, border):
         return hit
     squeezed = squeeze(folded)
     letters = squeezed.letters
@@ -100,37 +78,37 @@ def _scan(folded: str, border: int) -> Hit | None:
         return hit
     if looks_leet(folded):
         as_i, as_l = leet(folded)
-        if hit := _scan_plain(as_i, border, "leet", as_l, unread=folded):
+        if hit := _scan_plain(as_i, _read_leet(as_i, as_l), border, "leet", as_l, unread=folded):
             return hit
-        for read in (as_i, as_l):
-            again = squeeze(read)
+        for seen in (as_i, as_l) if as_i != as_l else (as_i,):
+            again = squeeze(seen)
             starts = near(kinds_of(again.letters), PLAIN, ROOT)
-            if len(starts) and (hit := _scan_squeezed(again.letters, again.at.tolist, read, border, "leet", starts)):
+            if len(starts) and (hit := _scan_squeezed(again.letters, again.at.tolist, seen, border, "leet", starts)):
                 return hit
-    if len(near(kinds, REVERSED, REVERSED_ROOT)) and (hit := _scan_reversed(folded, border)):
+    if len(near(kinds, REVERSED, REVERSED_ROOT)) and (hit := _scan_reversed(folded, read.words, border)):
         return hit
     starts = near(kinds, ROT13, ROT13_ROOT)
     if len(starts):
         turned = rot13(folded)
-        if hit := _scan_plain(turned, border, "rot13"):
+        if hit := _scan_plain(turned, read_words(turned), border, "rot13"):
             return hit
         return _scan_squeezed(rot13(letters), squeezed.at.tolist, turned, border, "rot13", starts)
     return None
 
 
-def _scan_reversed(folded: str, border: int) -> Hit | None:
+def _scan_reversed(folded: str, forward: Words, border: int) -> Hit | None:
     """The whole text backwards, with and without separators; and each word backwards in its place."""
     size = len(folded)
     backward = folded[::-1]
-    words = [word[::-1] for word in _WORD.findall(folded)]
+    words = forward.each_backwards()
     read = class_letters(words)
-    if _any_match(words[::-1], Letters(read.codes[::-1], read.free[::-1])) and (
-        hit := _scan_plain(backward, 0, "reversed", until=size - border)
+    if _any_match(words.last_first(), Letters(read.codes[::-1], read.free[::-1])) and (
+        hit := _scan_plain(backward, read_words(backward), 0, "reversed", until=size - border)
     ):
         return hit
     if _any_match(words, read):
         by_word = _WORD.sub(lambda found: found.group()[::-1], folded)
-        if hit := _scan_plain(by_word, border, "reversed"):
+        if hit := _scan_plain(by_word, read_words(by_word), border, "reversed"):
             return hit
     letters, at = squeeze(backward)
     starts = near(kinds_of(letters), PLAIN, ROOT)
@@ -140,33 +118,27 @@ def _scan_reversed(folded: str, border: int) -> Hit | None:
 
 
 def _scan_plain(
-    folded: str, border: int, view: str, other: str | None = None, until: int | None = None, unread: str = ""
+    folded: str,
+    read: Read,
+    border: int,
+    view: str,
+    other: str | None = None,
+    until: int | None = None,
+    unread: str = "",
 ) -> Hit | None:
     """The grammar over the words as they stand.
 
-    ``other``: a second reading of the same text (leet) for words that the first does not know; ``unread``: the text as
-    it was. ``until``: for a reversed text, where the chunk ends in it.
+    ``other``: a second spelling of the same text (leet), which ``read`` knows of; ``unread``: the text as it was.
+    ``until``: for a reversed text, where the chunk ends in it.
     """
-    words = _WORD.findall(folded)
-    letters = class_letters(words)
-    if other is not None:
-        letters = _either(letters, class_letters(_WORD.findall(other)))
+    words, letters = read
     found = matches(words, letters.codes)
     found += [Match(*hit) for hit in find_free_form(words, letters.free)]
-    pattern = _WORD
-    if (
-        not found and any(word in folded for word in _EARLIER) and _ENDS_WITH_EARLIER.search(folded)
-    ):  # "ignore all of the above." and then another sentence
-        pattern = _WORD_OR_BREAK
-        words = pattern.findall(folded)
-        codes = class_letters(words).codes
-        codes = "".join(["." if word[0] in ".!?\n" else code for word, code in zip(words, codes, strict=True)])
+    if not found and _ends_with_earlier(folded, words):  # "ignore all of the above." and then another sentence
+        words, codes = _with_breaks(folded, words, letters.codes)
         found = [match for match in matches(words, codes) if match.rule == "drop all"]
-    if not found:
-        return None
-    spans = [match.span() for match in pattern.finditer(folded)]
     for match in found:
-        start, end = spans[match.start][0], spans[match.stop - 1][1]
+        start, end = int(words.starts[match.start]), int(words.ends[match.stop - 1])
         if other is not None and folded[start:end] == other[start:end] == unread[start:end]:
             continue  # nothing was written in leet here
         if match.rule.startswith("free") and _in_two_sentences(folded[start:end], match.stop - match.start):
@@ -179,20 +151,42 @@ def _scan_plain(
     return None
 
 
-def _any_match(words: list[str], letters: Letters) -> bool:
+def _ends_with_earlier(folded: str, words: Words) -> bool:
+    """Whether a sentence or line ends in one of the words for "earlier"."""
+    for word in _EARLIER:
+        if word in folded:
+            for at in places_of(words, word):
+                end = int(words.ends[at])
+                after = folded[end : end + 2]
+                if after[:1] in _BREAKS or (after[:1] == " " and after[1:] in _BREAKS):
+                    return True
+    return False
+
+
+def _with_breaks(folded: str, words: Words, codes: str) -> tuple[Words, str]:
+    """The words with the signs that end a sentence or a line between them, of class "."."""
+    breaks = np.flatnonzero(_IS_BREAK[bytes_of(folded)])
+    if not folded.isascii():  # what is not Latin-1 reads as "?"
+        breaks = breaks[[folded[at] in _BREAKS for at in breaks.tolist()]]
+    starts, ends = np.concatenate((words.starts, breaks)), np.concatenate((words.ends, breaks + 1))
+    order = np.argsort(starts, kind="stable")
+    hashes = np.concatenate((words.hashes, np.zeros(len(breaks), dtype=np.uint64)))
+    letters = np.frombuffer((codes + "." * len(breaks)).encode("ascii"), dtype=np.uint8)[order]
+    return Words(folded, starts[order], ends[order], hashes[order]), letters.tobytes().decode("ascii")
+
+
+def _any_match(words: Words, letters: Letters) -> bool:
     return bool(matches(words, letters.codes) or find_free_form(words, letters.free))
 
 
-def _either(one: Letters, other: Letters) -> Letters:
+def _read_leet(as_i: str, as_l: str) -> Read:
     """Two readings of the same words: the second counts where the first does not know a word."""
-    if len(one.codes) != len(other.codes):
-        return one
-    return Letters(
-        *(
-            "".join([a if a != UNKNOWN else b for a, b in zip(x, y, strict=True)])
-            for x, y in zip(one, other, strict=True)
-        )
-    )
+    words, one = read_words(as_i)
+    other = one if as_i == as_l else read_words(as_l).letters
+    if one is other or len(one.codes) != len(other.codes):
+        return Read(words, one)
+    pairs = [[np.frombuffer(x.encode("ascii"), dtype=np.uint8) for x in pair] for pair in zip(one, other, strict=True)]
+    return Read(words, Letters(*(np.where(a != ord(UNKNOWN), a, b).tobytes().decode("ascii") for a, b in pairs)))
 
 
 def _in_two_sentences(phrase: str, words: int) -> bool:
@@ -201,7 +195,7 @@ def _in_two_sentences(phrase: str, words: int) -> bool:
     return 0 < 3 * breaks < words
 
 
-def _hit(words: list[str], match: Match, view: str) -> Hit:
+def _hit(words: Sequence[str], match: Match, view: str) -> Hit:
     return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule.rstrip("?"))
 
 
@@ -257,31 +251,4 @@ def _segment_and_match(letters: str, start: int, at: list[int], folded: str, bor
         plain = folded[low : high + 1]
         if _WORD.findall(plain) != words[match.start : match.stop]:
             return _hit(words, match, view)
-    return None
-
-
-def _tags(folded: str, border: int) -> Hit | None:
-    """Chat-template marks, and "[SYSTEM]"-like tags followed by words that command."""
-    for found in _TEMPLATE.finditer(folded) if "<" in folded else ():
-        if found.end() > border:
-            return Hit(found.group().strip(), "plain", "fake system tag")
-    judged = 0
-    if not any(name in folded for name in _TAG_WORDS):  # much quicker than the pattern
-        return None
-    for found in _TAG_NAMES.finditer(folded):
-        close = _TAG_CLOSE.match(folded, found.end())
-        if close is None or not _TAG_OPEN.search(folded[max(0, found.start() - 20) : found.start()]):
-            continue
-        judged += 1
-        if judged > _MAX_TAGS:
-            return None
-        following = folded[close.end() : close.end() + 160]
-        words = list(_WORD.finditer(following))[:14]
-        codes = class_letters([word.group() for word in words]).codes
-        weight = 1.0 * any(c in codes for c in "uy") + 1.0 * any(c in codes for c in "vGPO") + ("A" in codes)
-        weight += 0.5 * (codes[:1] in ("v", "V", "h", "R", "n")) + 0.5 * sum(c in codes for c in "MRtchom")
-        end = close.end() + (words[-1].end() if words else 0)
-        if weight >= 2 and end > border:
-            tag = folded[found.start() : close.end()].strip()
-            return Hit(f"{tag} {following.strip()[:60]}", "plain", "fake system tag")
     return None

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastweights.guard.encoded import encoded_characters
+from fastweights.guard.normalize import MAX_CHARACTERS
+from fastweights.guard.tokens import counts_before, runs_of
 
 LOOK_BACK = 512
 """Characters of earlier text that the statistics use."""
@@ -26,7 +28,8 @@ _REGION = 256  # blob and minified shares are of at least so many characters
 _MIN_UNITS = 24
 _COMPRESSED = 4096  # characters that are compressed at most
 _COMPARED_UNITS = 48
-_RULER = re.compile(r"([^\w\s])\1{5,}|[ \t\n]{6,}")
+_MIN_RULER = 6
+_SIGN = re.compile(r"[^\w\s]")
 _LONGEST_RULER = 160
 _UNIT = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]|[^\W_]{1,16}|[^\w\s]")
 
@@ -48,11 +51,15 @@ class Signals(NamedTuple):
 
 
 def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
-    """All signals of one chunk. Never fails; linear in the length."""
+    """All signals of one chunk. Never fails; linear in the length, and no more is looked at than the last 65,536
+    characters and as large a share of the tokens."""
+    if len(text) > MAX_CHARACTERS:
+        ids = ids[len(ids) - len(ids) * MAX_CHARACTERS // len(text) :]
+        tail, text = text[-MAX_CHARACTERS - LOOK_BACK : -MAX_CHARACTERS], text[-MAX_CHARACTERS:]
     kept = tail[-LOOK_BACK:]
     entropy, diversity = token_statistics(ids, text)
     pieces = [text] if len(text) <= MAX_SCANNED else [
-        text[max(0, start - LOOK_BACK) : start + MAX_SCANNED] for start in range(0, min(len(text), 65_536), MAX_SCANNED)
+        text[max(0, start - LOOK_BACK) : start + MAX_SCANNED] for start in range(0, len(text), MAX_SCANNED)
     ]  # fmt: skip
     found = [_text_statistics(piece, kept if i == 0 else "") for i, piece in enumerate(pieces)]
     compression, cycle, blob, minified = zip(*found, strict=True)
@@ -74,7 +81,38 @@ def _worst(values: Sequence[Statistic | None], low: bool = False) -> Statistic |
 
 def _shorten_rulers(text: str) -> str:
     """Lines of dashes, indents and blank lines cut to a few characters; endless ones are left, they are repetition."""
-    return _RULER.sub(lambda found: found.group()[: 4 if len(found.group()) <= _LONGEST_RULER else None], text)
+    starts, ends = _rulers(text)
+    cut = ends - starts <= _LONGEST_RULER
+    if not cut.any():
+        return text
+    pieces, at = [], 0
+    for start, end in zip((starts[cut] + 4).tolist(), ends[cut].tolist(), strict=True):
+        pieces.append(text[at:start])
+        at = end
+    return "".join(pieces) + text[at:]
+
+
+def _rulers(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where six and more of the same sign, or blanks of any kind, stand together; and where each has ended."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    if len(codes) < _MIN_RULER:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    blank = (codes == 32) | (codes == 9) | (codes == 10)
+    same = codes[1:] == codes[:-1]
+    starts, ends = runs_of(same & ~blank[1:])
+    long = ends - starts >= _MIN_RULER - 1
+    starts, ends = starts[long], ends[long] + 1
+    if len(starts):
+        signs, which = np.unique(codes[starts], return_inverse=True)
+        signed = np.array([_SIGN.match(chr(sign)) is not None for sign in signs.tolist()])[which]
+        starts, ends = starts[signed], ends[signed]
+    blank_starts, blank_ends = runs_of(blank)
+    long = blank_ends - blank_starts >= _MIN_RULER
+    if not long.any():
+        return starts, ends
+    starts, ends = np.concatenate((starts, blank_starts[long])), np.concatenate((ends, blank_ends[long]))
+    order = np.argsort(starts)
+    return starts[order], ends[order]
 
 
 # -------------------------------------------------------------------------------------------------- tokens
@@ -87,7 +125,8 @@ def token_statistics(ids: Sequence[int], text: str = "") -> tuple[Statistic | No
     """
     if len(ids) == 0:
         return None, None
-    ruled = sum(found.end() - found.start() for found in _RULER.finditer(text[:MAX_SCANNED]))
+    starts, ends = _rulers(text[:MAX_SCANNED])
+    ruled = int((ends - starts).sum())
     if ruled > 0.3 * min(len(text), MAX_SCANNED):
         return None, None
     if ruled:
@@ -206,7 +245,7 @@ def _minified(flags: np.ndarray) -> float:
         return 0.0
 
     def per_window(flag: int) -> np.ndarray:
-        sums = np.concatenate(([0], np.cumsum(flags == flag)))
+        sums = counts_before(flags == flag)
         return sums[_WINDOW:] - sums[:-_WINDOW]
 
     dense = (per_window(1) >= 9) & (per_window(2) <= 5) & (per_window(4) >= 18)

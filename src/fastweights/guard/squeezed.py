@@ -114,6 +114,11 @@ def segment(letters: str) -> list[tuple[str, int]]:
     return cut[::-1]
 
 
+@functools.cache
+def _anchors_by_start() -> dict[str, tuple[str, ...]]:
+    return {word[:4]: tuple(other for other in _ANCHORS if other[:4] == word[:4]) for word in _ANCHORS}
+
+
 def begins(letters: str, start: int) -> bool:
     """Whether a whole anchor stands at ``start``."""
-    return letters.startswith(_ANCHORS, start)
+    return letters.startswith(_anchors_by_start().get(letters[start : start + 4], ()), start)

@@ -5,6 +5,8 @@ All but :func:`decoded` take a folded text (:func:`~fastweights.guard.normalize.
 
 import base64
 import binascii
+import functools
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,16 +14,34 @@ from typing import NamedTuple
 import numpy as np
 
 from fastweights.guard.normalize import MAX_CHARACTERS
+from fastweights.guard.tokens import bytes_of, counts_before, runs_of
 
 _LEET_I = str.maketrans("013456789@$!|+€¢", "oieasgtbgasiitec")
 _LEET_L = str.maketrans("013456789@$!|+€¢", "oleasgtbgasllt" + "ec")
-_LEET = re.compile(r"[a-z][0-9@$!|+][a-z0-9@$!|+]|[0-9@$|!][a-z]|[a-z0-9][-_.*~/ ][0-9@$][-_.*~/ ][a-z0-9]")
 _ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 
 
 def looks_leet(folded: str) -> bool:
-    """Whether digits or signs stand inside words."""
-    return _LEET.search(folded) is not None
+    """Whether digits or signs stand inside words: ``g0o``, ``1g``, or set apart as in ``g-0-o``."""
+    if len(folded) < 2:
+        return False
+    kinds = _leet_kinds()[bytes_of(folded)]
+    letter, sign, begins, digit, gap, plain = ((kinds & (1 << bit)) > 0 for bit in range(6))
+    return bool(
+        (begins[:-1] & letter[1:]).any()
+        or (letter[:-2] & sign[1:-1] & (letter | sign)[2:]).any()
+        or (plain[:-4] & gap[1:-3] & digit[2:-2] & gap[3:-1] & plain[4:]).any()
+    )
+
+
+@functools.cache
+def _leet_kinds() -> np.ndarray:
+    digits, letters = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+    kinds = (letters, digits + "@$!|+", digits + "@$!|", digits + "@$", "-_.*~/ ", letters + digits)
+    table = np.zeros(256, dtype=np.uint8)
+    for bit, characters in enumerate(kinds):
+        table[[ord(character) for character in characters]] |= 1 << bit
+    return table
 
 
 def leet(folded: str) -> tuple[str, str]:
@@ -55,15 +75,12 @@ class Squeezed(NamedTuple):
 
 
 def squeeze(folded: str) -> Squeezed:
-    raw = np.frombuffer(folded.encode("latin-1", "replace"), dtype=np.uint8)
-    at = np.flatnonzero((raw >= 97) & (raw <= 122))
+    raw = bytes_of(folded)
+    at = np.flatnonzero((raw - np.uint8(97)) < 26)
     return Squeezed(raw[at].tobytes().decode("ascii"), at)
 
 
-_RUN = re.compile(r"[A-Za-z0-9+/_\-]{4,}={0,2}(?:[ \t\r\n]{1,3}[A-Za-z0-9+/_\-]{8,}={0,2})*")
 _HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}[ \t\r\n:,]{0,2}){8,})")
-_DIGIT = re.compile("[0-9]")
-_UPPER_OR_DIGIT = re.compile("[A-Z0-9]")
 _MIN_RUN = 16
 _MAX_RUNS = 64
 
@@ -76,22 +93,14 @@ class Decoded(NamedTuple):
 def decoded(raw: str) -> Iterator[Decoded]:
     """Readable texts that base64 (also URL-safe, also broken by spaces) and hex runs of ``raw`` decode to, once."""
     raw = raw[-MAX_CHARACTERS:]
-    runs = 0
-    for found in _RUN.finditer(raw):
-        run = found.group()
-        if len(run) < _MIN_RUN or not _mixed(run):
-            continue
-        runs += 1
-        if runs > _MAX_RUNS:
-            break
+    for start, end in _base64_runs(raw):
+        run = raw[start:end]
         pieces = {"".join(run.split()), *run.split()} if len(run) < 512 else {"".join(run.split())}
         for piece in pieces:
             for offset in range(4):  # the look-back may begin in the middle of a run
                 if (text := _base64(piece[offset:])) is not None:
-                    yield Decoded(text, found.end())
-    if _DIGIT.search(raw) is None:
-        return
-    for found, _ in zip(_HEX.finditer(raw), range(_MAX_RUNS), strict=False):
+                    yield Decoded(text, end)
+    for found in itertools.islice(_hex_runs(raw), _MAX_RUNS):
         digits = re.sub(r"[^0-9a-fA-F]", "", found.group(1))
         for offset in range(2):
             piece = digits[offset:]
@@ -100,9 +109,55 @@ def decoded(raw: str) -> Iterator[Decoded]:
                 yield Decoded(text, found.end())
 
 
-def _mixed(run: str) -> bool:
-    """Both cases or digits occur inside: an ordinary word is not decoded."""
-    return _UPPER_OR_DIGIT.search(run, 1, 65) is not None
+def _hex_runs(text: str) -> Iterator[re.Match[str]]:
+    """Eight bytes and more in hex, with or without separators; looked for where 16 such digits stand together."""
+    kinds = _run_kinds()[bytes_of(text)]
+    if not (kinds & 64).any():
+        return
+    starts, ends = runs_of((kinds & 48) > 0)
+    digits = counts_before(kinds & 16)
+    for at in np.flatnonzero(digits[ends] - digits[starts] >= _MIN_RUN).tolist():
+        yield from _HEX.finditer(text, int(starts[at]), int(ends[at]))
+
+
+def _base64_runs(text: str) -> list[tuple[int, int]]:
+    """Where the first runs of base64 characters stand, spaces between long pieces included.
+
+    A run: a piece of four and more, then pieces of eight and more, each after a space or line; 16 characters at least.
+    Both cases or digits occur inside (an ordinary word is not decoded).
+    """
+    raw = bytes_of(text)
+    kinds = _run_kinds()[raw]
+    starts, ends = runs_of((kinds & 1) > 0)
+    if not len(starts):
+        return []
+    signs = counts_before(kinds & 2)  # "=", at most two, then one to three blanks
+    blanks = counts_before(kinds & 4)
+    low, high = ends[:-1], starts[1:]
+    padded, parted = signs[high] - signs[low], blanks[high] - blanks[low]
+    joins = (padded + parted == high - low) & (padded <= 2) & (parted >= 1) & (parted <= 3)
+    joins &= signs[np.minimum(low + padded, high)] - signs[low] == padded
+    joins &= (ends[:-1] - starts[:-1] >= 4) & (high + 8 <= ends[1:])
+    first = np.flatnonzero(np.concatenate(([True], ~joins)))
+    last = np.append(first[1:], len(starts)) - 1
+    first_piece, start, end = ends[first] - starts[first], starts[first], ends[last]
+    for _ in range(2):
+        end = end + ((end < len(raw)) & (raw[np.minimum(end, len(raw) - 1)] == ord("=")))
+    inside = counts_before(kinds & 8)
+    mixed = inside[np.maximum(np.minimum(start + 65, end), start + 1)] > inside[start + 1]
+    wanted = np.flatnonzero((first_piece >= 4) & (end - start >= _MIN_RUN) & mixed)[:_MAX_RUNS]
+    return list(zip(start[wanted].tolist(), end[wanted].tolist(), strict=True))
+
+
+@functools.cache
+def _run_kinds() -> np.ndarray:
+    table = np.zeros(256, dtype=np.uint8)
+    upper_or_digit = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    in_base64 = upper_or_digit + upper_or_digit.lower() + "+/_-"
+    in_hex, between_hex = "0123456789abcdefABCDEF", " \t\r\n:,"
+    for bit, characters in enumerate((in_base64, "=", " \t\r\n", upper_or_digit, in_hex, between_hex, in_hex[:10])):
+        table[[ord(character) for character in characters]] |= 1 << bit
+    return table
 
 
 def _base64(piece: str) -> str | None:
