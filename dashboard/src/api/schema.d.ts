@@ -784,7 +784,7 @@ export interface components {
             /**
              * Max Delta
              * @description most that a canary may rise in one chunk (nats)
-             * @default 0.1
+             * @default 0.05
              */
             max_delta: number;
             /**
@@ -808,7 +808,7 @@ export interface components {
             /**
              * Spread Floor
              * @description least spread (nats): a MAD of 0 must not fire
-             * @default 0.01
+             * @default 0.005
              */
             spread_floor: number;
         };
@@ -1045,7 +1045,7 @@ export interface components {
             /**
              * Limit
              * @description most that the sum of what exceeds the slack may reach (nats)
-             * @default 0.3
+             * @default 0.2
              */
             limit: number;
         };
@@ -1063,7 +1063,7 @@ export interface components {
             /**
              * Budget
              * @description most that a canary may stand above its initial loss (nats)
-             * @default 0.5
+             * @default 0.15
              */
             budget: number;
         };
@@ -1965,18 +1965,18 @@ export interface components {
             /**
              * @default {
              *       "mode": "enforce",
-             *       "max_delta": 0.1,
+             *       "max_delta": 0.05,
              *       "max_z": 8,
              *       "min_history": 8,
              *       "window": 64,
-             *       "spread_floor": 0.01
+             *       "spread_floor": 0.005
              *     }
              */
             audit: components["schemas"]["AuditPolicy"];
             /**
              * @default {
              *       "mode": "enforce",
-             *       "budget": 0.5
+             *       "budget": 0.15
              *     }
              */
             drift: components["schemas"]["DriftPolicy"];
@@ -1984,7 +1984,7 @@ export interface components {
              * @default {
              *       "mode": "enforce",
              *       "slack": 0.005,
-             *       "limit": 0.3
+             *       "limit": 0.2
              *     }
              */
             cusum: components["schemas"]["CusumPolicy"];

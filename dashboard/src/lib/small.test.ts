@@ -52,12 +52,14 @@ describe("sampling", () => {
 });
 
 describe("startOf", () => {
-  const commit = (id: string, kind: CommitInfo["kind"]) => ({ commit: id, kind }) as CommitInfo;
+  const commit = (id: string, kind: CommitInfo["kind"], turn = 0) => ({ commit: id, kind, turn }) as CommitInfo;
 
   it("finds the last reset and counts the turns before it", () => {
     const log = [commit("d", "turn"), commit("r2", "reset"), commit("c", "turn"), commit("r1", "reset"), commit("a", "turn"), commit("i", "init")];
     expect(startOf(log)).toEqual({ reset: log[1], earlier: 2 });
     expect(startOf([commit("a", "turn"), commit("i", "init")])).toEqual({ reset: null, earlier: 0 });
     expect(startOf([])).toEqual({ reset: null, earlier: 0 });
+    const back = [commit("r", "reset", 1), commit("b", "turn", 2), commit("a", "turn", 1), commit("i", "init")];
+    expect(startOf(back)).toEqual({ reset: back[0], earlier: 1 });
   });
 });

@@ -12,6 +12,7 @@ export interface Start {
 export function startOf(log: readonly CommitInfo[]): Start {
   const at = log.findIndex((commit) => commit.kind === "reset");
   if (at < 0) return { reset: null, earlier: 0 };
-  const earlier = log.slice(at + 1).filter((commit) => commit.kind === "turn").length;
-  return { reset: log[at] as CommitInfo, earlier };
+  const reset = log[at] as CommitInfo;
+  const before = log.slice(at + 1).filter((commit) => commit.kind === "turn").length;
+  return { reset, earlier: Math.max(0, before - reset.turn) }; // a reset to a commit shows the turns that it went back to
 }
