@@ -3,6 +3,7 @@
 Legend: B sequences, T steps of a chunk, D regressors, O outputs. The solves are fp64; what is stored keeps its dtype.
 """
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -57,27 +58,54 @@ def recursive_least_squares(weight_BOD: Tensor, precision_BDD: Tensor, given: Re
 
     Equal to the textbook's loop over steps, whose ``P`` is the inverse of ``precision``. The weight after minimises
     ``sum_i forgetting^(T-i) |y_i - W h_i|^2 + forgetting^T (W - W_0) A_0 (W - W_0)'``, with ``A_0`` the precision
-    before. The innovations of all steps are one triangular solve: they are what the Cholesky factor of their
-    covariance whitens (Kailath, 1968).
+    before.
     """
-    h_BTD, y_BTO = given.regressors_BTD.double(), given.targets_BTO.double()
-    weight_BOD, precision_BDD = weight_BOD.double(), precision_BDD.double()
-    steps = h_BTD.shape[1]
-    age_T = torch.arange(1, steps + 1, dtype=torch.float64, device=h_BTD.device)
+    weight_BOD, precision_BDD, given = weight_BOD.double(), precision_BDD.double(), _double(given)
+    innovations_BTO = innovations(weight_BOD, precision_BDD, given, forgetting)
+    precision_BDD, pull_BDO = absorb(weight_BOD, precision_BDD, given, forgetting)
+    return Update(solved(weight_BOD, precision_BDD, pull_BDO), precision_BDD, innovations_BTO)
+
+
+def innovations(weight_BOD: Tensor, precision_BDD: Tensor, given: Regression, forgetting: float) -> Tensor:
+    """``[B, T, O]``: of all steps in one triangular solve, as the Cholesky factor of their covariance whitens them
+    (Kailath, 1968). fp64."""
     factor_BDD = _cholesky(precision_BDD)
-    whitened_BDT = torch.linalg.solve_triangular(factor_BDD, h_BTD.mT, upper=False)
-    spread_BTT = whitened_BDT.mT @ whitened_BDT + torch.diag(forgetting**age_T)
-    chol_BTT = _cholesky(spread_BTT)
-    error_BTO = y_BTO - h_BTD @ weight_BOD.mT
-    solved_BTO = torch.linalg.solve_triangular(chol_BTT, error_BTO, upper=False)
-    back_BTO = torch.linalg.solve_triangular(chol_BTT.mT, solved_BTO, upper=True)
-    gain_BDO = torch.linalg.solve_triangular(factor_BDD.mT, whitened_BDT @ back_BTO, upper=True)
-    weighted_BTD = h_BTD * (forgetting ** (steps - age_T))[:, None]
-    return Update(
-        weight_BOD + gain_BDO.mT,
-        forgetting**steps * precision_BDD + h_BTD.mT @ weighted_BTD,
-        solved_BTO * chol_BTT.diagonal(dim1=-2, dim2=-1)[..., None],
-    )
+    whitened_BDT = torch.linalg.solve_triangular(factor_BDD, given.regressors_BTD.mT, upper=False)
+    spread_BTT = whitened_BDT.mT @ whitened_BDT
+    spread_BTT.diagonal(dim1=-2, dim2=-1).add_(_weights_T(given, forgetting)[0])
+    factor_BTT = _cholesky(spread_BTT)
+    error_BTO = given.targets_BTO - given.regressors_BTD @ weight_BOD.mT
+    solved_BTO = torch.linalg.solve_triangular(factor_BTT, error_BTO, upper=False)
+    return solved_BTO * factor_BTT.diagonal(dim1=-2, dim2=-1)[..., None]
+
+
+def absorb(weight_BOD: Tensor, precision_BDD: Tensor, given: Regression, forgetting: float) -> tuple[Tensor, Tensor]:
+    """The precision after T steps, and their pull ``[B, D, O]`` on the weight before. fp64."""
+    h_BTD = given.regressors_BTD
+    weighted_BDT = (h_BTD * _weights_T(given, forgetting)[1][:, None]).mT
+    error_BTO = given.targets_BTO - h_BTD @ weight_BOD.mT
+    return forgetting ** h_BTD.shape[1] * precision_BDD + weighted_BDT @ h_BTD, weighted_BDT @ error_BTO
+
+
+def solved(weight_BOD: Tensor, precision_BDD: Tensor, pull_BDO: Tensor) -> Tensor:
+    """The weight that gives in to the pull as far as the precision lets it."""
+    return weight_BOD + torch.cholesky_solve(pull_BDO, _cholesky(precision_BDD)).mT
+
+
+def _double(given: Regression) -> Regression:
+    return Regression(given.regressors_BTD.double(), given.targets_BTO.double())
+
+
+def _weights_T(given: Regression, forgetting: float) -> tuple[Tensor, Tensor]:
+    """``forgetting`` to the power of 1 … T, and of T - 1 … 0."""
+    rising_T, falling_T = _powers(given.regressors_BTD.shape[1], forgetting)
+    return rising_T.to(given.regressors_BTD.device), falling_T.to(given.regressors_BTD.device)
+
+
+@functools.lru_cache
+def _powers(steps: int, forgetting: float) -> tuple[Tensor, Tensor]:
+    powers_T = forgetting ** torch.arange(steps + 1, dtype=torch.float64)
+    return powers_T[1:].clone(), powers_T[:-1].flip(0)
 
 
 def _cholesky(matrix_BNN: Tensor) -> Tensor:
@@ -174,30 +202,30 @@ class LeastSquaresLearner:
             if weights is state.weights and seen is chunk:
                 return learned
         name = self.model.readout
-        given = self.model.regression(state.weights, chunk.inputs["features"], chunk, state.carry)
+        given = _double(self.model.regression(state.weights, chunk.inputs["features"], chunk, state.carry))
         steps, outputs = given.targets_BTO.shape[1:]
         information_BDD, noise_B2 = (state.rule[slot][name].double() for slot in (_INFORMATION, _NOISE))
         weight_BOD = state.weights[name].double()
-        ridge_BDD = self._ridge(noise_B2, information_BDD)
-        found = recursive_least_squares(weight_BOD, information_BDD + ridge_BDD, given, self.forgetting)
-        kept = self.forgetting**steps
-        information_BDD = found.precision_BDD - kept * ridge_BDD
-        squares_B = found.innovations_BTO.square().sum((1, 2)) / outputs
+        ridged_BDD = self._ridged(information_BDD, noise_B2)
+        found_BTO = innovations(weight_BOD, ridged_BDD, given, self.forgetting)
+        kept, squares_B = self.forgetting**steps, found_BTO.square().sum((1, 2)) / outputs
         noise_B2 = kept * noise_B2 + torch.stack([squares_B, torch.full_like(squares_B, steps)], 1)
-        after_BOD = found.weight_BOD
-        if self.spread is not None:  # the same equations, with the ridge that the noise calls for now
-            right_BDO = found.precision_BDD @ (after_BOD - weight_BOD).mT
-            factor_BDD = _cholesky(information_BDD + self._ridge(noise_B2, information_BDD))
-            after_BOD = weight_BOD + torch.cholesky_solve(right_BDO, factor_BDD).mT
-        learned = _Learned(after_BOD, information_BDD, noise_B2, found.innovations_BTO)
+        after_BDD, pull_BDO = absorb(weight_BOD, information_BDD, given, self.forgetting)
+        if self.spread is None:  # plain: the ridge is forgotten like the rest, and put back once the write is made
+            write_BDD = after_BDD + kept * (ridged_BDD - information_BDD)
+        else:  # the ridge that the noise calls for now
+            write_BDD = self._ridged(after_BDD, noise_B2)
+        learned = _Learned(solved(weight_BOD, write_BDD, pull_BDO), after_BDD, noise_B2, found_BTO)
         self._latest[:] = [(state.weights, chunk, learned)]
         return learned
 
-    def _ridge(self, noise_B2: Tensor, like_BDD: Tensor) -> Tensor:
+    def _ridged(self, information_BDD: Tensor, noise_B2: Tensor) -> Tensor:
         ridge_B = torch.full_like(noise_B2[:, 0], 1 / self.prior)
         if self.spread is not None:
             ridge_B = torch.maximum(ridge_B, noise_B2[:, 0] / noise_B2[:, 1] / self.spread)
-        return ridge_B[:, None, None] * torch.eye(like_BDD.shape[-1], dtype=like_BDD.dtype, device=like_BDD.device)
+        ridged_BDD = information_BDD.clone()
+        ridged_BDD.diagonal(dim1=-2, dim2=-1).add_(ridge_B[:, None])
+        return ridged_BDD
 
     def _own(self, grads: Weights) -> Weights:
         return {name: g if name == self.model.readout else torch.zeros_like(g) for name, g in grads.items()}

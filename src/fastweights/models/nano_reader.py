@@ -197,12 +197,11 @@ class NanoReader:
         x_TJ, y_TO = state.open_x_TJ.clone(), state.open_y_TO.clone()
         x_TJ[opened:filled] = torch.from_numpy(self.plain.inputs(path.vel[:-1], path.action))
         y_TO[opened:filled] = torch.from_numpy(targets(path.vel))
-        chunk = nano_chunk(x_TJ[None], y_TO[None])
         fast = state.session.fast
+        chunk = self.learner.prepare(nano_chunk(x_TJ[None], y_TO[None]), fast.carry)
         errors_VT, h_VD = self._predict(
             [fast.weights, self._base, begun], [fast.carry["h"], state.base_h_BD, begun_h_BD], chunk
         )
-        chunk = self.learner.prepare(chunk, fast.carry)
         if isinstance(self.learner, LeastSquaresLearner):  # it predicts each step with all before it
             errors_VT[0] = self.learner.innovations(fast, chunk)[0].square().mean(-1)
         found = errors_VT[:, opened:filled].numpy()
@@ -218,7 +217,9 @@ class NanoReader:
     def _predict(self, weights: list[Weights], start: list[Tensor], chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Errors ``[V, T]`` (fp64) of several sets of weights over one block, and the hidden states after it."""
         stacked = {name: torch.cat([w[name] for w in weights]) for name in weights[0]}
-        filtered_BCJDT, _ = self.plain.filtered(chunk.inputs["x"])
+        blocks: Blocks = chunk.inputs["features"]
+        alone = blocks.filtered_BCJDT.shape[1] == 1  # else the block's own start is inside of a window
+        filtered_BCJDT = blocks.filtered_BCJDT if alone else self.plain.filtered(chunk.inputs["x"])[0]
         targets_BCOT = chunk.inputs["y"].mT.unsqueeze(1)
         share = torch.ones(())
         found = self.plain.read(
