@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastweights.guard.grammar import NEUTRAL_NOUNS
+from fastweights.guard.tokens import counts_before
 
 
 class _Rule(NamedTuple):
@@ -96,11 +97,10 @@ def candidates(free: str) -> list[int]:
     """Places of acts that have both rules and a sign of whose they are within reach; one more than the cap at most."""
     codes = np.frombuffer(free.encode("ascii"), dtype=np.uint8)
     kind = _kinds()[codes]
-    acts = np.flatnonzero(kind & 1)
+    acts = np.flatnonzero((kind & 1) > 0)
     if not len(acts):
         return []
-    rules = np.concatenate(([0], np.cumsum((kind & 2) > 0)))
-    owners = np.concatenate(([0], np.cumsum((kind & 4) > 0)))
+    rules, owners = counts_before(kind & 2), counts_before(kind & 4)
     low, high = np.maximum(acts - _REACH, 0), np.minimum(acts + _REACH, len(codes))
     near = (rules[high] > rules[low]) & (owners[high] > owners[low])
     return acts[near][: MAX_CANDIDATES + 1].tolist()

@@ -102,10 +102,10 @@ def _hits(codes: str) -> Iterator[tuple[str, int, re.Match[str]]]:
     """What each rule's pattern finds, counted from 0, one more than the cap at most."""
     marks = _marks()[np.frombuffer(codes.encode("ascii"), dtype=np.uint8)]
     for bit, (rule, pattern) in enumerate(_PATTERNS.items()):
-        needed = np.flatnonzero(marks & (256 << bit))
+        needed = np.flatnonzero((marks & (256 << bit)) > 0)
         if not len(needed):
             continue
-        places = np.flatnonzero(marks & (1 << bit))
+        places = np.flatnonzero((marks & (1 << bit)) > 0)
         following = needed[np.minimum(np.searchsorted(needed, places, "right"), len(needed) - 1)] - places
         places = places[(following > 0) & (following <= _NEEDS[rule][2])]
         if not len(places):

@@ -54,7 +54,7 @@ def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
     """All signals of one chunk. Never fails; linear in the length, and no more is looked at than the last 65,536
     characters and as large a share of the tokens."""
     if len(text) > MAX_CHARACTERS:
-        ids = ids[len(ids) - len(ids) * MAX_CHARACTERS // len(text) :]
+        ids = ids[len(ids) * (len(text) - MAX_CHARACTERS) // len(text) :]
         tail, text = text[-MAX_CHARACTERS - LOOK_BACK : -MAX_CHARACTERS], text[-MAX_CHARACTERS:]
     kept = tail[-LOOK_BACK:]
     entropy, diversity = token_statistics(ids, text)

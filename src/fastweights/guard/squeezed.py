@@ -56,8 +56,8 @@ def kinds_of(letters: str) -> np.ndarray:
 
 def near(kinds: np.ndarray, anchor: int, root: int) -> np.ndarray:
     """Places of ``anchor`` with a ``root`` in the window after (or before, for reversed kinds)."""
-    starts = np.flatnonzero(kinds & anchor)
-    roots = np.flatnonzero(kinds & root)
+    starts = np.flatnonzero((kinds & anchor) > 0)  # of booleans it is much quicker
+    roots = np.flatnonzero((kinds & root) > 0)
     if not len(starts) or not len(roots):
         return starts[:0]
     next_root = np.searchsorted(roots, starts)

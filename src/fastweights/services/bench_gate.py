@@ -70,7 +70,7 @@ FAMILIES: dict[str, Callable[[random.Random, int], str]] = {
     "near misses, spaced": lambda rng, size: " ".join(_near_misses(rng, size // 2)),
     "acts only": _spread(("ignore", "forget", "override", "free", "supersede", "not"), 4),
     "rules only": _spread(("rules", "prompt", "instructions", "your", "system"), 4),
-    "tags": _spread(("[system]", "<admin>", "### developer:"), 6),
+    "tags": _spread(("[system]", "<admin>", "### developer:"), 60),
     "markup": _spread(("(){};", "a=b;", "x.y(z)&&w", "{k:v}"), 2),
     "one letter": _repeated("a"),
     "one sign": _repeated("-"),
@@ -83,7 +83,7 @@ def bench_gate(*, size: int = MAX_CHARACTERS, repeats: int = 9, seed: int = 0) -
     """CPU milliseconds of one verdict: p50, p99 and the largest over all families, and what grows with the length.
 
     ``growth``: for each family the time at ``size`` over that at a quarter (4 is linear); ``capped``: the time at four
-    times ``size`` over that at ``size`` (a text beyond the cap costs no more than its cap, and reading it).
+    times ``size`` over that of its own last ``size`` characters (a text beyond the cap costs no more than its cap).
     Raises :class:`FastweightsError` for a size below 4,096 or without a repeat.
     """
     if size < 4096 or repeats < 1:
@@ -94,13 +94,14 @@ def bench_gate(*, size: int = MAX_CHARACTERS, repeats: int = 9, seed: int = 0) -
     for name, make in FAMILIES.items():
         times = [_milliseconds(make(random.Random(seed + i), size)) for i in range(repeats)]
         quarter = min(_milliseconds(make(random.Random(seed + i), size // 4)) for i in range(repeats))
-        longer = min(_milliseconds(make(random.Random(seed + i), size * 4)) for i in range(2))
+        long = make(random.Random(seed), size * 4)
+        longer, end = (min(_milliseconds(text) for _ in range(3)) for text in (long, long[-size:]))
         all_ms += times
         rows[name] = {
             "p50_ms": statistics.median(times),
             "max_ms": max(times),
             "growth": min(times) / quarter,
-            "capped": longer / min(times),
+            "capped": longer / end,
         }
     ordered = sorted(all_ms)
     worst = max(rows, key=lambda name: rows[name]["p50_ms"])
