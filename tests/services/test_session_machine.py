@@ -11,6 +11,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +144,8 @@ class SessionMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+        for shard in range(256):  # so that what a write does to the disk does not depend on the time in its id
+            Path(self.folder.name, "objects", f"{shard:02x}").mkdir(parents=True)
         self.service = self.open(self.folder.name)
         self.heads: dict[str, str] = {}
         self.said: dict[str, list[int]] = {}  # by commit: the words that its state has seen, and forgotten momentum
