@@ -53,6 +53,54 @@ def ppl(
 
 
 @app.command
+def logits(
+    *,
+    ids: Path,
+    out: Path,
+    model: str | None = None,
+    mode: Literal["prefill", "decode", "mixed"] = "prefill",
+    prefill: int | None = None,
+    precision: Literal["fp64", "fp32"] = "fp64",
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+) -> None:
+    """Write a model's next-token logits of given token ids, e.g. to compare it with another implementation.
+
+    Parameters
+    ----------
+    ids
+        A safetensors file with input_ids [B, T], integers.
+    out
+        The safetensors file to write: logits [B, T, V] in fp32.
+    model
+        Id of a model (default: the latest usable one).
+    mode
+        prefill: all tokens at once; decode: token by token; mixed: first --prefill tokens at once, then token by token.
+    prefill
+        Of mixed (default: half of the tokens).
+    precision
+        fp64, so that what differs from another implementation is that one's rounding; fp32: as the model runs.
+    device
+        auto, cpu, cuda or mps (default: TEXT_LM_DEVICE, else auto).
+    """
+    from fastweights.services import evaluation
+
+    if prefill is not None and mode != "mixed":
+        raise output.UsageError(f"--prefill is for --mode mixed, not {mode}: leave it out")
+    found = evaluation.logits(
+        output.current().store(),
+        ids,
+        out,
+        model_id=model,
+        mode=mode,
+        prefill=prefill,
+        precision=precision,
+        device=device,
+    )
+    shape = " x ".join(map(str, found["shape"]))
+    output.current().emit(found, f"{found['model_id']} on {ids} ({mode}): logits {shape} -> {out}")
+
+
+@app.command
 def sentry(
     *,
     model: str = "toy",

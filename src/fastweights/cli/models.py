@@ -1,7 +1,7 @@
 """``fastweights models``: what is in the store, and how it comes in and out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
@@ -10,6 +10,7 @@ from fastweights.cli import output
 if TYPE_CHECKING:
     from fastweights.services.models import ModelService
 
+Format = Literal["fastweights", "ttt-lm"]
 app = App(name="models", help="List, show, import, export and remove models.")
 
 
@@ -27,10 +28,11 @@ def ls() -> None:
     rows = service.list()
     for model_id, problem in service.damaged().items():
         output.current().notice(f"notice: model {model_id} is left out: {problem}")
-    head = ("id", "status", "params", "step", "val bpb", "corpus", "tokenizer", "preset")
+    head = ("id", "kind", "status", "params", "step", "val bpb", "corpus", "tokenizer", "preset")
     lines = (
         (
             m.model_id,
+            m.kind,
             m.status,
             m.params,
             f"{m.step}/{m.steps}",
@@ -54,7 +56,7 @@ def show(model_id: str, /) -> None:
 
 
 @app.command
-def export(model_id: str, folder: Path, /) -> None:
+def export(model_id: str, folder: Path, /, *, format: Format = "fastweights") -> None:
     """Copy a model (weights, config, tokenizer, manifest, log) into a new folder.
 
     Parameters
@@ -63,23 +65,51 @@ def export(model_id: str, folder: Path, /) -> None:
         Id of a model that has weights.
     folder
         A folder that does not exist yet.
+    format
+        ttt-lm: as the official TTT-LM code reads it (config.json, model.safetensors).
     """
-    place = _service().export(model_id, folder)
+    service = _service()
+    if format == "ttt-lm":
+        from fastweights.services.model_import import export_ttt_lm
+
+        place = export_ttt_lm(service.models, model_id, folder)
+    else:
+        place = service.export(model_id, folder)
     output.current().emit({"model_id": model_id, "folder": str(place)}, f"{model_id} -> {place}")
 
 
 @app.command(name="import")
-def import_(folder: Path, /, *, model_id: str | None = None) -> None:
-    """Check a folder that 'models export' wrote, and take the model into the store.
+def import_(
+    folder: Path,
+    /,
+    *,
+    format: Format = "fastweights",
+    model_id: str | None = None,
+    tokenizer: str | None = None,
+) -> None:
+    """Check a model's folder, and take the model into the store.
 
     Parameters
     ----------
     folder
-        What 'models export' wrote.
+        What 'models export' wrote; with --format ttt-lm, an official checkpoint.
+    format
+        ttt-lm: config.json beside *.safetensors, *.bin (a plain state dict) or a JAX streaming_params file.
     model_id
-        Id in this store (default: the id it had).
+        Id in this store (default: the id it had; of an official checkpoint, the folder's name).
+    tokenizer
+        Of an official checkpoint: byte, hf:PATH, a SentencePiece FILE.model, or none (token ids only). Default: the one
+        in its folder, else none.
     """
-    info = _service().import_(folder, model_id)
+    service = _service()
+    if format == "ttt-lm":
+        from fastweights.services.model_import import import_ttt_lm
+
+        info = service.show(import_ttt_lm(service.models, folder, model_id, tokenizer))
+    elif tokenizer is not None:
+        raise output.UsageError("--tokenizer is for --format ttt-lm: a model of 'models export' has its own")
+    else:
+        info = service.import_(folder, model_id)
     output.current().emit(info, f"{info.model_id}: {info.params:,} parameters, {info.status}")
 
 

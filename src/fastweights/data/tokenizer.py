@@ -15,7 +15,7 @@ from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.hints import near_miss
 
 TRAINED = ("bpe", "spm_train")
-KINDS = ("byte", "bpe", "spm", "hf")
+KINDS = ("byte", "bpe", "spm", "hf", "ids")
 NAMED = "byte, bpe, spm_train, hf:PATH (a tokenizer.json of Hugging Face), a SentencePiece .model, or a saved tokenizer"
 
 
@@ -180,6 +180,10 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         from fastweights.data.spm import SPMTokenizer
 
         return SPMTokenizer.from_json(data, str(path))
+    if kind == "ids":
+        from fastweights.data.ids_tokenizer import IdsTokenizer
+
+        return IdsTokenizer.from_json(data, str(path))
     from fastweights.data.hf_tokenizer import HFTokenizerFile
 
     return HFTokenizerFile.from_json(data, str(path))

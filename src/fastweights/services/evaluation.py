@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastweights.clock import cpu_seconds
+from fastweights.errors import Unsupported
 from fastweights.store.models import Models
 from fastweights.store.root import Store
 
@@ -39,5 +40,50 @@ def ppl(
         "split": split,
         "mode": "stream" if stream else "cold",
         **found.as_dict(),
+        "cpu_seconds": cpu_seconds(),
+    }
+
+
+def logits(
+    store: Store,
+    ids: Path,
+    out: Path,
+    *,
+    model_id: str | None = None,
+    mode: Literal["prefill", "decode", "mixed"] = "prefill",
+    prefill: int | None = None,
+    precision: Literal["fp64", "fp32"] = "fp64",
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Write the ``logits [B, T, V]`` (fp32) of a safetensors file of ids, as :func:`logits_of` makes them, to ``out``.
+
+    Computed in fp64, so that what differs from another implementation is that one's rounding, or in fp32, as the model
+    runs. Returns the JSON that ``eval logits`` prints.
+    """
+    import torch
+
+    from fastweights.evals.logits import logits_of, read_ids
+    from fastweights.models.device import pick_device, set_threads
+    from fastweights.models.registry import load_model
+    from fastweights.store.tensors import save_tensors
+
+    models = Models(store)
+    model_id = models.resolve(model_id)
+    set_threads()
+    place = pick_device(device)
+    if precision == "fp64" and place.type == "mps":
+        raise Unsupported("precision fp64 does not exist on mps: give --precision fp32, or --device cpu")
+    lm = load_model(models.path(model_id), place).lm.to({"fp64": torch.float64, "fp32": torch.float32}[precision])
+    logits_BTV = logits_of(lm, read_ids(ids, lm.config.vocab_size), mode, prefill=prefill)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sha = save_tensors(out, {"logits": logits_BTV})
+    return {
+        "model_id": model_id,
+        "mode": mode,
+        "precision": precision,
+        "ids": str(ids),
+        "out": str(out),
+        "shape": list(logits_BTV.shape),
+        "sha256": sha,
         "cpu_seconds": cpu_seconds(),
     }

@@ -1,0 +1,51 @@
+"""Random, untrained TTT models: a few thousand parameters whose fast weights matter for every answer."""
+
+import torch
+
+from fastweights.data.ids_tokenizer import IdsTokenizer
+from fastweights.data.tokenizer import ByteTokenizer, Tokenizer
+from fastweights.layers.ttt_config import TTTConfig, official
+from fastweights.models.ttt_lm import TTTLM
+from fastweights.models.ttt_lm_config import TTTLMConfig
+from fastweights.store import atomic
+from fastweights.store.models import Models
+from fastweights.store.root import Store
+from fastweights.store.tensors import save_tensors
+
+MIXERS = {
+    "lab": TTTConfig(dim=16, heads=2, chunk=4, eta_base=0.5),
+    "official": official(dim=16, heads=2, chunk=4),
+    "mamba": official(dim=16, heads=2, chunk=4, gate=True, share_qk_conv=True, pre_conv=True),
+    "mlp": official(dim=16, heads=2, chunk=4, inner="mlp", eta_base=0.1),
+}
+
+
+def random_ttt(variant: str = "lab", *, vocab: int = ByteTokenizer.vocab_size, seed: int = 0, layers: int = 2) -> TTTLM:
+    """In eval mode, every parameter random, so that what it answers depends on all of its state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TTTLM(TTTLMConfig(vocab_size=vocab, layers=layers, mixer=MIXERS[variant], mlp_hidden=24))
+        with torch.no_grad():
+            for p in model.parameters():
+                p += torch.randn(p.shape) * 0.1
+    return model.eval().requires_grad_(False)
+
+
+def save_random_ttt(store: Store, model_id: str = "ttt", variant: str = "lab", *, text: bool = True, **of: int) -> str:
+    """The same in a store; ``text=False``: one without a tokenizer."""
+    model = random_ttt(variant, **of)
+    vocab = model.config.vocab_size
+    tokenizer: Tokenizer = ByteTokenizer() if text else IdsTokenizer(vocab, 1, 2)
+    models = Models(store, store.path("nowhere"))
+    folder = models.create(model_id, {"status": "training", "kind": "ttt_lm", "step": 0, "steps": 0})
+    atomic.write_json(folder / "config.json", model.config.model_dump(mode="json"))
+    tokenizer.save(folder / "tokenizer.json")
+    sha = save_tensors(folder / "checkpoint.safetensors", model.state_dict())
+    models.update(
+        model_id,
+        status="ready",
+        checkpoint_sha256=sha,
+        tokenizer={"kind": tokenizer.kind, "vocab_size": vocab},
+        params=sum(p.numel() for p in model.parameters()),
+    )
+    return model_id
