@@ -149,7 +149,11 @@ def test_a_size_is_where_a_ttt_lm_begins() -> None:
 def test_flops_and_peaks(corpus: Corpus, config: Callable[..., TrainConfig]) -> None:
     trainer = Trainer(config(), corpus, BYTE)
     used = sum(p.numel() for n, p in trainer.model.named_parameters() if p.ndim == 2 and "embedding" not in n)
-    assert flops_per_token(trainer.model, 24) == 6 * used
+    assert trainer.flops_per_token == flops_per_token(trainer.model, trainer.model_config, 24) == 6 * used
+    ttt = start(corpus)
+    matrices = sum(p.numel() for n, p in ttt.model.named_parameters() if p.ndim == 2)
+    inner = 2 * 2 * (6 * 8**2 + 4 * 8 * 8)  # layers, heads, (6 d^2 + 4 b d)
+    assert ttt.flops_per_token == pytest.approx(6 * matrices + 3 * inner, rel=0.2)
     peak = peak_flops(torch.device("cpu"), "fp32")
     assert peak is not None
     assert 1e8 < peak < 1e14

@@ -216,6 +216,7 @@ class TrainJobs:
 
 def _check_new(request: TrainRequest) -> list[str]:
     """What can be refused before a process is started; the arguments of the command line."""
+    from fastweights.data.tokenizer import TRAINED
     from fastweights.hints import near_miss
     from fastweights.train.config import load_config, presets
 
@@ -227,10 +228,10 @@ def _check_new(request: TrainRequest) -> list[str]:
     if request.corpus is not None:
         arguments.append(f"--corpus={catalog.check_corpus(request.corpus)}")
     if request.tokenizer is not None:
-        known = request.tokenizer in ("byte", "bpe")
+        known = request.tokenizer in ("byte", *TRAINED)
         if not known and not (request.tokenizer.isprintable() and Path(request.tokenizer).is_file()):
             raise FastweightsError(
-                f"tokenizer {request.tokenizer[:80]!r} does not exist: byte, bpe, or a tokenizer.json"
+                f"tokenizer {request.tokenizer[:80]!r} does not exist: byte, {', '.join(TRAINED)}, or a file"
             )
         arguments.append(f"--tokenizer={request.tokenizer}")
     return arguments + ([f"--steps={request.steps}"] if request.steps else [])

@@ -1,8 +1,7 @@
 """Tokens a second, and what share of the machine's arithmetic they use (MFU, model FLOPs utilisation).
 
 FLOPs a token = 6 times the parameters that are multiplied with (matrices; tables that are only looked up do not count),
-plus what the model says of its inner loop (``inner_flops(seq_len)``, forward; backward counts double). Recomputation
-does not count.
+and of a TTTLM 3 times its inner loop's forward. Recomputation does not count.
 """
 
 import time
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+from fastweights.models.kinds import ModelConfig
+from fastweights.models.ttt_lm_config import TTTLMConfig, plan
 
 if TYPE_CHECKING:
     from fastweights.train.trainer import Trainer
@@ -28,13 +30,14 @@ _PEAKS = {  # dense FLOP/s of NVIDIA's data sheets: (bf16, fp32 without TF32)
 }
 
 
-def flops_per_token(model: nn.Module, seq_len: int) -> float:
+def flops_per_token(model: nn.Module, config: ModelConfig, seq_len: int) -> float:
     """Of training (forward and backward)."""
+    if isinstance(config, TTTLMConfig):
+        return plan(config, tokens=seq_len)["flops_per_token"]
     looked_up = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     used = sum(p.numel() for p in model.parameters() if p.ndim >= 2 and (id(p) not in looked_up or id(p) in tied))
-    inner = getattr(model, "inner_flops", None)
-    return 6.0 * used + 3.0 * (inner(seq_len) if inner else 0.0)
+    return 6.0 * used
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:

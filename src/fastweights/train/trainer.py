@@ -57,7 +57,7 @@ class Trainer:
         self.model_config = config.model_for(tokenizer.vocab_size)
         model = build(self.model_config).to(self.device)
         self.n_params = sum(p.numel() for p in model.parameters())
-        self.flops_per_token = flops_per_token(model, config.seq_len)
+        self.flops_per_token = flops_per_token(model, self.model_config, config.seq_len)
         self.names = sorted(name for name, _ in model.named_parameters())
         decayed = None if config.muon else matrices(model)
         self.model: Any = self.layout.place(model)
