@@ -82,3 +82,17 @@ def test_any_text_gets_a_verdict(text: str, tail: str, ids: list[int]) -> None:
 def test_odd_inputs(text: str) -> None:
     assert set(judge(text, WORD, "", [1])) == {"entropy", "diversity", "repetition", "blob", "override"}
     assert set(judge(text, WORD, text, [])) == {"entropy", "diversity", "repetition", "blob", "override"}
+
+
+def test_a_table_of_check_marks_is_natural() -> None:
+    rows = "".join(
+        f"| {name} | ✔ | - | ✔ | - | {note} | ✔ | - |\n"
+        for name, note in zip(("Brace matching", "Extglobs", "Classes", "Ranges", "Dots"), "abcde", strict=True)
+    )
+    table = "| Feature | a | b | c | d | e | f | g |\n|" + " --- |" * 8 + "\n" + rows
+    for size in (32, 128):
+        for text, tail, ids in CHUNKERS["word"](table, size):
+            assert all(finding.ok for finding in judge(text, WORD, tail, ids).values())
+    endless = list(CHUNKERS["word"]("| - " * 400, 32))
+    refused = [not all(f.ok for f in judge(text, WORD, tail, ids).values()) for text, tail, ids in endless]
+    assert sum(refused) > 0.9 * len(refused)

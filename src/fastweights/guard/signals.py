@@ -31,6 +31,7 @@ _COMPARED_UNITS = 48
 _MIN_RULER = 6
 _SIGN = re.compile(r"[^\w\s]")
 _LONGEST_RULER = 160
+_SIGN_CELLS = re.compile(r"(?:\|[^\w\n|]{0,40}){3,}")  # of a table: "| --- | :-: |", "| ✔ | - | - |"
 _UNIT = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]|[^\W_]{1,16}|[^\w\s]")
 
 
@@ -121,13 +122,15 @@ def _rulers(text: str) -> tuple[np.ndarray, np.ndarray]:
 def token_statistics(ids: Sequence[int], text: str = "") -> tuple[Statistic | None, Statistic | None]:
     """Entropy (bits) and diversity (distinct/all) of the token ids; runs from a ruler in ``text`` count shortened.
 
-    Nothing is measured where a third of the chunk is ruler (repetition looks at that).
+    Nothing is measured where a third of the chunk is ruler or a table's cells of signs (repetition looks at that).
     """
     if len(ids) == 0:
         return None, None
-    starts, ends = _rulers(text[:MAX_SCANNED])
+    seen = text[:MAX_SCANNED]
+    starts, ends = _rulers(seen)
     ruled = int((ends - starts).sum())
-    if ruled > 0.3 * min(len(text), MAX_SCANNED):
+    cells = sum(match.end() - match.start() for match in _SIGN_CELLS.finditer(seen))
+    if max(ruled, cells) > 0.3 * len(seen):
         return None, None
     if ruled:
         ids = _shorten_runs(ids)
