@@ -95,6 +95,9 @@ def test_a_learner_like_any_other() -> None:
         assert torch.equal(weight + proposal.delta[name], proposal.after.weights[name])
     assert proposal.grads is not None
     assert float(proposal.grads["other"].abs().max()) == 0
+    live = state.weights["w"].clone().requires_grad_()
+    loss_B = Line().forward({"w": live}, chunk.inputs, chunk, state.carry).loss_B
+    torch.testing.assert_close(proposal.grads["w"], torch.autograd.grad(loss_B.sum(), live)[0])
     back = from_tensors(to_tensors(proposal.after), learner.init(2))
     assert torch.equal(learner.propose(back, chunk).delta["w"], learner.propose(proposal.after, chunk).delta["w"])
 

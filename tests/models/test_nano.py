@@ -69,9 +69,11 @@ def test_closed_form_equals_autograd(replay: int) -> None:
     state = learner.init(2)
     for chunk in _chunks(4):
         prepared = learner.prepare(chunk, state.carry)
-        output, closed = learner.read(state, prepared)
+        features = prepared.inputs["features"]
+        output, closed = model.closed_form(state.weights, features, chunk, state.carry, grad=True)
+        assert closed is not None
         live = {name: w.clone().requires_grad_() for name, w in state.weights.items()}
-        loss_B = model.forward(live, prepared.inputs["features"], chunk, state.carry).loss_B
+        loss_B = model.forward(live, features, chunk, state.carry).loss_B
         torch.testing.assert_close(output.loss_B, loss_B.detach(), rtol=1e-5, atol=1e-9)
         for (name, g), auto in zip(closed.items(), torch.autograd.grad(loss_B.sum(), [*live.values()]), strict=True):
             torch.testing.assert_close(g, auto, rtol=1e-3, atol=1e-6, msg=name)

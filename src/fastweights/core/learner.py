@@ -141,12 +141,8 @@ class GradientLearner:
             return self.model.forward(state.weights, features, chunk, state.carry).loss_B
 
     def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
-        output, grads = self.read(state, chunk)
+        output, grads = self._forward_and_grad(state.weights, self.prepare(chunk, state.carry), state.carry, False)
         return output.loss_B, grads
-
-    def read(self, state: FastState, chunk: Chunk) -> tuple[InnerOutput, Weights]:
-        """:meth:`score_and_grad` with the carry after the chunk."""
-        return self._forward_and_grad(state.weights, self.prepare(chunk, state.carry), state.carry, False)
 
     def _forward_and_grad(
         self, weights: Weights, chunk: Chunk, carry: Any, create_graph: bool

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fastweights.core.learner import FastModel, GradientLearner, Proposal
+from fastweights.core.learner import ClosedForm, FastModel, GradientLearner, InnerOutput, Proposal
 from fastweights.core.rules import SGD
 from fastweights.core.state import Chunk, FastState, Weights
 
@@ -23,7 +23,7 @@ class Regression(NamedTuple):
 
 
 class ReadoutModel(FastModel, Protocol):
-    """A model with mean squared error that is linear in one of its fast weights, ``[B, O, D]``."""
+    """A model that is linear in one of its fast weights, ``[B, O, D]``; its loss is the mean squared error of that."""
 
     @property
     def readout(self) -> str:
@@ -164,9 +164,10 @@ class LeastSquaresLearner:
         if create_graph:
             raise ValueError("recursive least squares has no graph: meta-learn through a gradient rule")
         chunk = self.prepare(chunk, state.carry)
-        output, grads = self._reader.read(state, chunk)
         name = self.model.readout
         with torch.no_grad():
+            output = self._output(state, chunk)
+            grads = self._grads(state, chunk)
             found = self._learn(state, chunk)
             weight_BOD = state.weights[name]
             after_BOD = found.weight_BOD.to(weight_BOD.dtype)
@@ -177,7 +178,7 @@ class LeastSquaresLearner:
             after = FastState({**state.weights, name: after_BOD}, rule, output.carry, state.step + 1)
             delta = {other: torch.zeros_like(w) for other, w in state.weights.items()}
             delta[name] = after_BOD - weight_BOD
-        return Proposal(state, delta, after, replace(state, carry=output.carry), output, self._own(grads))
+        return Proposal(state, delta, after, replace(state, carry=output.carry), output, grads)
 
     def innovations(self, state: FastState, chunk: Chunk) -> Tensor:
         """Target minus prediction ``[B, T, O]``, each step under the weight that the steps before it made (fp64)."""
@@ -185,16 +186,31 @@ class LeastSquaresLearner:
             return self._learn(state, self.prepare(chunk, state.carry)).innovations_BTO
 
     def score(self, state: FastState, chunk: Chunk) -> Tensor:
-        return self._reader.score(state, chunk)
+        with torch.no_grad():
+            return self._output(state, self.prepare(chunk, state.carry)).loss_B
 
     def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
         """The gradient of what this learner writes; zero for the fast weights that it leaves alone."""
-        loss_B, grads = self._reader.score_and_grad(state, chunk)
-        return loss_B, self._own(grads)
+        chunk = self.prepare(chunk, state.carry)
+        with torch.no_grad():
+            return self._output(state, chunk).loss_B, self._grads(state, chunk)
 
     @property
     def _reader(self) -> GradientLearner:
         return GradientLearner(self.model, SGD())
+
+    def _output(self, state: FastState, chunk: Chunk) -> InnerOutput:
+        features, model = chunk.inputs["features"], self.model
+        if isinstance(model, ClosedForm):
+            return model.closed_form(state.weights, features, chunk, state.carry, grad=False)[0]
+        return self.model.forward(state.weights, features, chunk, state.carry)
+
+    def _grads(self, state: FastState, chunk: Chunk) -> Weights:
+        name = self.model.readout
+        given = self.model.regression(state.weights, chunk.inputs["features"], chunk, state.carry)
+        error_BTO = given.regressors_BTD @ state.weights[name].mT - given.targets_BTO
+        grad_BOD = 2 / error_BTO[0].numel() * error_BTO.mT @ given.regressors_BTD
+        return {other: grad_BOD if other == name else torch.zeros_like(w) for other, w in state.weights.items()}
 
     def _learn(self, state: FastState, chunk: Chunk) -> _Learned:
         """The latest is remembered by its very objects (they are values), since a reader asks twice."""
@@ -226,6 +242,3 @@ class LeastSquaresLearner:
         ridged_BDD = information_BDD.clone()
         ridged_BDD.diagonal(dim1=-2, dim2=-1).add_(ridge_B[:, None])
         return ridged_BDD
-
-    def _own(self, grads: Weights) -> Weights:
-        return {name: g if name == self.model.readout else torch.zeros_like(g) for name, g in grads.items()}
