@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fastweights.data.tokenizer import check_ids
 from fastweights.errors import FastweightsError
+from fastweights.services.drawing import Drawing, OnText, Reply
 from fastweights.services.records import GenerateRequest, Generation, Sampling
 from fastweights.store.models import Models
 from fastweights.store.root import Store
@@ -25,24 +26,7 @@ if TYPE_CHECKING:
     from fastweights.models.registry import LoadedModel
 
 MAX_PROMPT_CHARACTERS = 65_536
-_PREFILL_TOKENS = 1024
-Stopped = Literal["length", "stop", "eos", "cancelled"]
-
-
-@dataclass(frozen=True, eq=False)
-class Reply:
-    """What was drawn. ``carry`` (B = 1) has read all of it but the last token, which is ``last``."""
-
-    text: str
-    ids: list[int]
-    stopped: Stopped
-    carry: Any
-    last: int
-
-    @property
-    def tokens(self) -> int:
-        """How many were drawn."""
-        return len(self.ids)
+PREFILL_TOKENS = 1024
 
 
 class OpenModel:
@@ -73,74 +57,43 @@ class OpenModel:
         sampling: Sampling,
         *,
         memory: tuple[Memory, Weights] | None = None,
-        on_text: Callable[[str], None] | None = None,
+        decoder: AnyDecoder | None = None,
+        audit: Audit | None = None,
+        on_text: OnText | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Reply:
         """Continue a stream whose backbone stands at ``carry`` with ``last`` not yet read.
 
-        ``memory`` gives the fast weights between backbone and head; None answers as the frozen model. ``on_text`` gets
-        each piece of text as it becomes certain (whole characters; nothing that a stop string may still swallow).
+        ``memory`` gives the fast weights between backbone and head; None answers as the frozen model. ``decoder``:
+        instead of one from the pool. ``audit`` judges what the decoder itself has learned, every ``audit.every`` tokens
+        and at the end. ``on_text`` gets the text as :class:`~fastweights.services.drawing.Drawing` says.
         """
-        from fastweights.data.tokenizer import StreamDecoder
-        from fastweights.models.sampling import Sampler
-
-        tokenizer = self.loaded.tokenizer
-        sampler = Sampler(sampling.temperature, sampling.top_p, sampling.seed, forbidden=(tokenizer.bos_id,))
-        text = _StoppedText([s for s in sampling.stop if s], on_text)
-        stream = StreamDecoder(tokenizer)
+        drawing = Drawing(self.loaded.tokenizer, sampling, on_text)
         read = None if memory is None else memory[0].reader(memory[1])
-        stopped: Stopped = "length"
-        ids: list[int] = []
-        with self.decoder() as decoder:
+        with self.decoder() if decoder is None else nullcontext(decoder) as decoder:
             decoder.load(carry)
-            for _ in range(sampling.max_new_tokens):
+            judged = 0
+            while drawing.stopped is None:
                 if cancelled is not None and cancelled():
-                    stopped = "cancelled"
+                    drawing.stopped = "cancelled"
                     break
                 h_D = decoder.step(last)
-                last = sampler.draw(decoder.logits(h_D if read is None else read(h_D)))
-                ids.append(last)
-                if last == tokenizer.eos_id:
-                    stopped = "eos"
-                    break
-                if text.push(stream.push(last)):
-                    stopped = "stop"
-                    break
-            else:
-                text.push(stream.flush())
-            text.flush()
-            return Reply(text.text, ids, stopped, decoder.carry(), last)
+                last = drawing.draw(decoder.logits(h_D if read is None else read(h_D)))
+                if audit is not None and len(drawing.ids) - judged == audit.every:
+                    decoder.load(audit(drawing.ids[judged:], decoder.carry()))
+                    judged = len(drawing.ids)
+            carry = decoder.carry()
+            if audit is not None and judged < len(drawing.ids):
+                carry = audit(drawing.ids[judged:], carry)
+        return Reply(drawing.finish(), drawing.ids, drawing.stopped, carry, last)
 
 
-class _StoppedText:
-    """Text that ends before the first stop string; what may be the start of one is held back from ``on_text``."""
+class Audit(Protocol):
+    """Judges what was learned while the last ``ids`` were drawn, and gives the carry to go on from."""
 
-    def __init__(self, stops: list[str], on_text: Callable[[str], None] | None) -> None:
-        self.stops, self.on_text = stops, on_text
-        self.text, self.sent, self.done = "", 0, False
+    every: int
 
-    def push(self, piece: str) -> bool:
-        """Append; True once a stop string has appeared."""
-        if not piece or self.done:
-            return self.done
-        start = max(0, len(self.text) - max(map(len, self.stops), default=0))
-        self.text += piece
-        found = [at for at in (self.text.find(s, start) for s in self.stops) if at >= 0]
-        if found:
-            self.text, self.done = self.text[: min(found)], True
-        held = 0
-        if not self.done:
-            held = max((n for s in self.stops for n in range(1, len(s)) if self.text.endswith(s[:n])), default=0)
-        self._send(len(self.text) - held)
-        return self.done
-
-    def flush(self) -> None:
-        self._send(len(self.text))
-
-    def _send(self, until: int) -> None:
-        if self.on_text is not None and until > self.sent:
-            self.on_text(self.text[self.sent : until])
-        self.sent = max(self.sent, until)
+    def __call__(self, ids: list[int], carry: Any, /) -> Any: ...
 
 
 class ModelPool:
@@ -177,36 +130,53 @@ class GenerateService:
     def generate(
         self,
         request: GenerateRequest,
-        on_token: Callable[[str], None] | None = None,
+        on_token: OnText | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Generation:
-        """Continue ``request.prompt``."""
-        started = time.monotonic()
-        prompt = check_text("prompt", request.prompt, allow_empty=True)
-        model = self.pool.open(request.model_id)
-        carry, last = prefill(model.loaded, model.loaded.tokenizer.encode(prompt))
-        reply = model.reply(carry, last, request.sampling, on_text=on_token, cancelled=cancelled)
-        return Generation(
-            model_id=model.loaded.model_id,
-            prompt=prompt,
-            completion=reply.text,
-            tokens=reply.tokens,
-            stopped=reply.stopped,
-            seconds=time.monotonic() - started,
-        )
+        """Continue ``request.prompt``, or ``request.prompt_tokens``."""
+        return draw(self.pool.open(request.model_id), request, on_token, cancelled)
+
+
+def draw(
+    model: OpenModel,
+    request: GenerateRequest,
+    on_token: OnText | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Generation:
+    """One sequence of an open model."""
+    started = time.monotonic()
+    carry, last = prefill(model.loaded, prompt_ids(model.loaded, request))
+    reply = model.reply(carry, last, request.sampling, on_text=on_token, cancelled=cancelled)
+    return Generation(
+        model_id=model.loaded.model_id,
+        prompt=request.prompt,
+        completion=reply.text,
+        tokens=reply.tokens,
+        token_ids=reply.ids,
+        stopped=reply.stopped,
+        seconds=time.monotonic() - started,
+    )
+
+
+def prompt_ids(loaded: LoadedModel, request: GenerateRequest) -> list[int]:
+    """What the model reads: ``bos`` and the prompt's ids, or the ``prompt_tokens`` as they are (at least one)."""
+    if request.prompt_tokens is not None:
+        check_ids(request.prompt_tokens, loaded.lm.config.vocab_size)
+        return request.prompt_tokens or [loaded.tokenizer.bos_id]
+    prompt = check_text("prompt", request.prompt, allow_empty=True)
+    return [loaded.tokenizer.bos_id, *(loaded.tokenizer.encode(prompt) if prompt else ())]
 
 
 def prefill(loaded: LoadedModel, ids: list[int]) -> tuple[Any, int]:
-    """The carry after ``bos`` and all ids but the last, and that last token; in pieces, so memory stays bounded."""
+    """The carry after all ids but the last, and that last one; in pieces, so memory stays bounded."""
     import torch
 
-    stream = [loaded.tokenizer.bos_id, *ids]
     carry = loaded.lm.init_carry(1)
     with torch.inference_mode():
-        for start in range(0, len(stream) - 1, _PREFILL_TOKENS):
-            piece = stream[start : min(start + _PREFILL_TOKENS, len(stream) - 1)]
+        for start in range(0, len(ids) - 1, PREFILL_TOKENS):
+            piece = ids[start : min(start + PREFILL_TOKENS, len(ids) - 1)]
             _, carry = loaded.lm.hidden(torch.tensor([piece], device=loaded.lm.head.weight.device), carry)
-    return carry, stream[-1]
+    return carry, ids[-1]
 
 
 def check_text(field: str, text: str, *, allow_empty: bool = False) -> str:

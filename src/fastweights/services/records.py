@@ -178,7 +178,16 @@ class GenerateRequest(Record):
 
     model_id: str | None = Field(default=None, pattern=ID_PATTERN)
     prompt: str = Field(default="", max_length=65536)
+    prompt_tokens: list[Annotated[int, Field(ge=0)]] | None = Field(
+        default=None, max_length=1_048_576, description="token ids in place of a prompt; read as they are, without bos"
+    )
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> "GenerateRequest":
+        if self.prompt and self.prompt_tokens is not None:
+            raise ValueError("give prompt or prompt_tokens, one of the two")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -195,6 +204,7 @@ class Generation(Record):
     prompt: str
     completion: str
     tokens: int
+    token_ids: list[int] = []  # those drawn
     stopped: Literal["length", "stop", "eos", "cancelled"]
     seconds: float
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastweights.guard.event import Event
-from fastweights.services.generate import Reply
+from fastweights.services.drawing import Reply
 from fastweights.services.records import Sampling
 from fastweights.services.session_parts import Parts
 

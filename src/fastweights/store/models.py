@@ -88,7 +88,7 @@ class Models:
     def resolve(self, model_id: str | None) -> str:
         """The id to use: the given one if it has weights, or for ``None`` the latest that is ready, else ``starter``.
 
-        Never a sleep candidate unless it is named.
+        Never a sleep candidate, nor a model without a tokenizer (kind "ids"), unless it is named.
         """
         if model_id is not None:
             manifest = self.get(model_id)
@@ -98,7 +98,8 @@ class Models:
                 )
             return model_id
         for manifest in self.list():
-            if manifest["status"] == "ready" and (self.path(manifest["id"]) / CHECKPOINT).is_file():
+            text = (manifest.get("tokenizer") or {}).get("kind") != "ids"
+            if manifest["status"] == "ready" and text and (self.path(manifest["id"]) / CHECKPOINT).is_file():
                 return manifest["id"]
         self.path(STARTER)
         return STARTER
