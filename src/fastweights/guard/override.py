@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fastweights.guard.free_form import find_free_form
+from fastweights.guard.free_form import MAX_CANDIDATES, candidates, find_free_form, judge_act
 from fastweights.guard.grammar import Hit, Match, matches
 from fastweights.guard.lexicon import UNKNOWN, Letters, Read, class_letters, read_words
 from fastweights.guard.normalize import MAX_CHARACTERS, fold
@@ -35,8 +35,11 @@ _EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
 _BREAKS = (".", "!", "?", "\n")
 _IS_BREAK = np.zeros(256, dtype=bool)
 _IS_BREAK[[ord(sign) for sign in _BREAKS]] = True
+_IS_SPACE = np.zeros(256, dtype=bool)
+_IS_SPACE[[32, 9, 10]] = True
 _BREAK = re.compile(r"[.!?](?=\s)|\n\s*\n")
 _MAX_WINDOWS = 40
+_CONTEXT = 24  # words before a match that a rule may look at
 _ENDS = ("", ".", "!", "?", ":")
 _QUOTES = frozenset("\"'`")
 _MENTIONS = re.compile(
@@ -134,6 +137,7 @@ def _scan_plain(
     words, letters = read
     found = matches(words, letters.codes)
     found += [Match(*hit) for hit in find_free_form(words, letters.free)]
+    found += _by_sentence(folded, read)
     if not found and _ends_with_earlier(folded, words):  # "ignore all of the above." and then another sentence
         words, codes = _with_breaks(folded, words, letters.codes)
         found = [match for match in matches(words, codes) if match.rule == "drop all"]
@@ -145,10 +149,39 @@ def _scan_plain(
             continue
         if match.rule.endswith("?") and folded[:start].rstrip(" \n\"'*#>([")[-1:] not in _ENDS:
             continue
-        complete = start < until if until is not None else end > border
+        complete = start < until if until is not None else end > border or _completed(read, match, border)
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
             return _hit(words, match, view)
     return None
+
+
+def _by_sentence(folded: str, read: Read) -> list[Match]:
+    """Free-form overrides that one sentence makes, whatever those around it say."""
+    acts = np.array(candidates(read.letters.free)[:MAX_CANDIDATES], dtype=np.int64)
+    if not len(acts):
+        return []
+    raw = bytes_of(folded)
+    breaks = np.flatnonzero(_IS_BREAK[raw[:-1]] & _IS_SPACE[raw[1:]] & ((raw[:-1] != 10) | (raw[1:] == 10)))
+    next_break = np.searchsorted(breaks, read.words.starts[acts])
+    bounds = np.searchsorted(read.words.starts, np.concatenate(([0], breaks, [len(folded)])))
+    found = []
+    for at, low, high in zip(acts.tolist(), bounds[next_break].tolist(), bounds[next_break + 1].tolist(), strict=True):
+        low, high = max(low, at - _CONTEXT), min(high, at + _CONTEXT)
+        if low > at - 12 or high < at + _CONTEXT:  # else the sentences around it had no say
+            hit = judge_act(read.words[low:high], read.letters.free[low:high], at - low)
+            found += [] if hit is None else [Match(hit[0] + low, hit[1] + low, hit[2])]
+    return found
+
+
+def _completed(read: Read, match: Match, border: int) -> bool:
+    """Whether a free-form phrase, though it ends before the border, is one only with what stands after it."""
+    if not match.rule.startswith("free"):
+        return False
+    before = int(np.searchsorted(read.words.ends, border, "right"))
+    first = max(0, match.start - _CONTEXT)
+    words, codes, free = read.words[first:before], read.letters.codes[first:before], read.letters.free[first:before]
+    seen = [*matches(words, codes), *(Match(*hit) for hit in find_free_form(words, free))]
+    return all(first + one.stop <= match.start or first + one.start >= match.stop for one in seen)
 
 
 def _ends_with_earlier(folded: str, words: Words) -> bool:
