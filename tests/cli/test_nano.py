@@ -99,6 +99,14 @@ def test_without_matplotlib_there_is_a_notice_and_no_picture(call, monkeypatch: 
     assert not any(name.endswith(".png") for name in _strict(out)["files"])
 
 
+def test_an_option_that_the_rule_does_not_know_is_noted(call) -> None:
+    _, out, err = call("nano", "run", "--steps", "32", "--lr", "0.1", "--no-plot", "--json")
+    assert _strict(out)["notes"] == ["rule rls does not look at lr"]
+    assert "rule rls does not look at lr" in err
+    _, out, _ = call("nano", "run", "--steps", "32", "--rule", "sgd", "--lr", "0.1", "--no-plot", "--json")
+    assert _strict(out)["notes"] == []
+
+
 def test_text_and_errors(call) -> None:
     code, out, _ = call("nano", "run", "--steps", "64", "--no-plot")
     assert code == 0

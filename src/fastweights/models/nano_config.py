@@ -13,6 +13,10 @@ CHUNK = 32
 MAX_RAW = 12.0  # |a_raw| up to here keeps every decay apart from 0 and 1 in fp32
 
 
+_GRADIENT_FIELDS = {"lr", "momentum", "inner_steps", "replay"}
+_RLS_FIELDS = {"forgetting", "prior", "spread"}
+
+
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -41,7 +45,7 @@ class NanoPretrain(_Config):
 
 
 class NanoLearning(_Config):
-    """How a Nano reader learns. Fields that a rule does not know are left alone by it."""
+    """How a Nano reader learns."""
 
     rule: Rule = DEFAULT_RULE
     lr: float | None = Field(
@@ -64,9 +68,14 @@ class NanoLearning(_Config):
         return self
 
     @property
+    def idle(self) -> list[str]:
+        """Fields that were given, and that the rule does not look at."""
+        return sorted(self.model_fields_set & (_GRADIENT_FIELDS if self.rule == "rls" else _RLS_FIELDS))
+
+    @property
     def rate(self) -> float:
         """The learning rate in use (of muon and sgd)."""
         return self.lr if self.lr is not None else DEFAULT_LR[self.rule]
 
 
-DEFAULT_LR: dict[Rule, float] = {"rls": 0.0, "muon": 0.001, "sgd": 0.01}
+DEFAULT_LR: dict[Rule, float] = {"muon": 0.001, "sgd": 0.01}

@@ -128,9 +128,10 @@ class NanoService:
         self._keep(run_id, request, found)
         spent = time.process_time() - started
         names = [REQUEST, PER_STEP, UPDATES, SUMMARY]
-        notes: list[str] = []
+        rule = request.learning.rule
+        notes = [f"rule {rule} does not look at {name}" for name in request.learning.idle]
         if plot and can_plot():
-            title = f"{request.mode} world, mu = {figures.mu:.3f}, rule {request.learning.rule}"
+            title = f"{request.mode} world, mu = {figures.mu:.3f}, rule {rule}"
             atomic.write_bytes(self.store.path(NANO_RUNS, run_id) / PLOT, curves_png(steps, found.refit, title))
             names.append(PLOT)
         elif plot:
