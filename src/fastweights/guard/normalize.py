@@ -219,8 +219,29 @@ def _tables() -> tuple[np.ndarray, dict[int, str]]:
 
 
 @functools.cache
-def _several_pattern() -> re.Pattern[str]:
-    return re.compile("[" + re.escape("".join(map(chr, _tables()[1]))) + "]")
+def _unfolding() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Code point -> how many characters it unfolds to (1: itself), and where these begin among all of them."""
+    sizes, begins = np.ones(_TABLE_SIZE, dtype=np.int64), np.zeros(_TABLE_SIZE, dtype=np.int64)
+    letters = ""
+    for code, unfolded in _tables()[1].items():
+        sizes[code], begins[code] = len(unfolded), len(letters)
+        letters += unfolded
+    return sizes, begins, np.array([ord(letter) for letter in letters], dtype=np.uint32)
+
+
+def _unfold(codes: np.ndarray) -> np.ndarray:
+    """Code points with ligatures and the like spelt out."""
+    sizes, begins, letters = _unfolding()
+    low = np.where(codes < _TABLE_SIZE, codes, 0)
+    size = sizes[low]
+    if (size == 1).all():
+        return codes
+    first = np.cumsum(size) - size
+    unfolded = np.repeat(codes, size)
+    several = np.repeat(size > 1, size)
+    inside = np.arange(len(unfolded)) - np.repeat(first, size)
+    unfolded[several] = letters[(np.repeat(begins[low], size) + inside)[several]]
+    return unfolded
 
 
 def fold(text: str) -> str:
@@ -229,9 +250,8 @@ def fold(text: str) -> str:
     text = text[-MAX_CHARACTERS:]
     if text.isascii():
         return text.lower() if text.isprintable() else text.lower().translate(_CONTROLS)
-    table, several = _tables()
-    text = _several_pattern().sub(lambda found: several[ord(found.group())], text)
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    table, _ = _tables()
+    codes = _unfold(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32))
     tags = (codes >= _TAGS.start) & (codes < _TAGS.stop)
     low = np.where(codes < _TABLE_SIZE, codes, 0)
     folded = np.where(codes < _TABLE_SIZE, table[low], codes)

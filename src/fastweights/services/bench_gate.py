@@ -68,6 +68,8 @@ FAMILIES: dict[str, Callable[[random.Random, int], str]] = {
     "hex": lambda rng, size: rng.randbytes(size // 2).hex(),
     "near misses": _near_misses,
     "near misses, spaced": lambda rng, size: " ".join(_near_misses(rng, size // 2)),
+    "near misses, reversed": lambda rng, size: _near_misses(rng, size)[::-1],
+    "ligatures": _repeated("\ufb03"),
     "acts only": _spread(("ignore", "forget", "override", "free", "supersede", "not"), 4),
     "rules only": _spread(("rules", "prompt", "instructions", "your", "system"), 4),
     "tags": _spread(("[system]", "<admin>", "### developer:"), 60),
