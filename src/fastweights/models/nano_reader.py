@@ -168,12 +168,13 @@ class NanoReader:
 
     def read(self, state: NanoState, steps: int) -> Reading:
         """The next ``steps`` steps of the state's world."""
-        parts = [*self.parts(state, steps)]
-        columns = zip(*(part.steps for part in parts), strict=True)
-        joined = Steps(*(np.concatenate(column) for column in columns)) if parts else _nothing()
-        return Reading(
-            parts[-1].state if parts else state, joined, [part.write for part in parts if part.write is not None]
-        )
+        columns, writes = [], []
+        for part in self.parts(state, steps):
+            state = part.state
+            columns.append(part.steps)
+            writes += [] if part.write is None else [part.write]
+        joined = Steps(*map(np.concatenate, zip(*columns, strict=True))) if columns else _nothing()
+        return Reading(state, joined, writes)
 
     def parts(self, state: NanoState, steps: int) -> Iterator[Part]:
         """The same, as it happens: each part has the state after it."""

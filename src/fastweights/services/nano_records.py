@@ -13,7 +13,7 @@ from fastweights.services.records import Record
 class NanoRunRequest(Record):
     """One trajectory, read once from the base model on."""
 
-    steps: int = Field(default=1000, ge=1, le=10_000_000)
+    steps: int = Field(default=1000, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the world: its mu, its actions, its noise")
     mode: Mode = "linear"
     noise: float = Field(default=0.0, ge=0, le=100, description="standard deviation of a random force, each step")
