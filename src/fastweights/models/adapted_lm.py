@@ -56,6 +56,11 @@ class AdaptedLM:
         loss_B = cross_entropy_B(logits_BTV, chunk.targets_BT.to(self.device), chunk.mask_BT.to(self.device))
         return InnerOutput(loss_B, features["carry"])
 
+    def loss_through(self, lm: RecurrentLM, weights: Weights, chunk: Chunk, carry: Any) -> Tensor:
+        """``loss_B`` with its graph, read by ``lm``, a copy of the model with another embedding."""
+        h_BTD, after = lm.hidden(chunk.tokens_BT.to(self.device), carry["lm"])
+        return self.forward(weights, {"h_BTD": h_BTD, "carry": after}, chunk, carry).loss_B
+
     def closed_form(
         self, weights: Weights, features: Any, chunk: Chunk, carry: Any, *, grad: bool
     ) -> tuple[InnerOutput, Weights | None]:

@@ -6,13 +6,22 @@ positions, D width.
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fastweights.core.state import Chunk, Weights
-from fastweights.models.adapted_lm import AdaptedLM
+
+
+class Reads(Protocol):
+    """An :class:`~fastweights.models.adapted_lm.AdaptedLM` or a
+    :class:`~fastweights.models.recurrent_learner.RecurrentLearner`."""
+
+    @property
+    def lm(self) -> Any: ...
+
+    def loss_through(self, lm: Any, weights: Weights, chunk: Chunk, carry: Any) -> Tensor: ...
 
 
 class _Leaf(nn.Module):
@@ -23,6 +32,11 @@ class _Leaf(nn.Module):
         self._embedding, self._change = (embedding,), change  # in a tuple: not a sub-module
         self.leaf_BTD: Tensor | None = None
 
+    @property
+    def weight(self) -> Any:
+        """Of the embedding: models ask it for its dtype."""
+        return self._embedding[0].weight
+
     def forward(self, *inputs: Any) -> Any:
         out = self._embedding[0](*inputs)
         x_BTD = (out[0] if isinstance(out, tuple) else out).detach()
@@ -30,7 +44,7 @@ class _Leaf(nn.Module):
         return (self.leaf_BTD, *out[1:]) if isinstance(out, tuple) else self.leaf_BTD
 
 
-def influence_BT(model: AdaptedLM, weights: Weights, chunk: Chunk, carry: Any) -> Tensor:
+def influence_BT(model: Reads, weights: Weights, chunk: Chunk, carry: Any) -> Tensor:
     """``||dL_b / d emb_bt||`` of each sequence's own mean loss; its model must have an ``embedding`` module."""
     with torch.enable_grad():
         loss_B, x_BTD = loss_from_embedding(model, weights, chunk, carry)
@@ -39,7 +53,7 @@ def influence_BT(model: AdaptedLM, weights: Weights, chunk: Chunk, carry: Any) -
 
 
 def loss_from_embedding(
-    model: AdaptedLM, weights: Weights, chunk: Chunk, carry: Any, change: Callable[[Tensor], Tensor] | None = None
+    model: Reads, weights: Weights, chunk: Chunk, carry: Any, change: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
     """``(loss_B, x_BTD)``: the loss with its graph from the (perhaps changed) output ``x`` of the embedding on."""
     lm = model.lm
@@ -47,8 +61,6 @@ def loss_from_embedding(
     embedding = lm.get_submodule("embedding")
     shadow, leaf = copy.copy(lm), _Leaf(embedding, change)
     shadow.__dict__["_modules"] = {**lm._modules, "embedding": leaf}  # the copy's alone; the model keeps its own
-    h_BTD, _ = shadow.hidden(chunk.tokens_BT.to(model.device), carry["lm"])  # type: ignore[operator]
-    features = {"h_BTD": h_BTD, "carry": carry}
-    loss_B = model.forward(weights, features, chunk, carry).loss_B
+    loss_B = model.loss_through(shadow, weights, chunk, carry)
     assert leaf.leaf_BTD is not None
     return loss_B, leaf.leaf_BTD

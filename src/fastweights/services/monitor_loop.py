@@ -120,7 +120,9 @@ class Monitor:
     @property
     def _backbone(self) -> str:
         config = getattr(self.parts.model.lm, "config", None)
-        return self.options.backbone if config is None else config.backbone
+        if config is None:
+            return self.options.backbone
+        return f"ttt_{config.mixer.inner}" if config.kind == "ttt_lm" else config.backbone
 
     def _flags(self, event: Event, tokens: int) -> tuple[list[str], float | None, float | None]:
         limits = self.options.flags

@@ -11,14 +11,15 @@ from fastweights.errors import FastweightsError
 from fastweights.guard.gate_policy import complete_gate
 from fastweights.services.generate import ModelPool
 from fastweights.services.records import MonitorOptions
-from fastweights.services.update_rules import update_rule
+from fastweights.services.update_rules import refuse_rule, update_rule
 
 if TYPE_CHECKING:
-    from fastweights.core.learner import GradientLearner
+    from fastweights.core.learner import Learner
     from fastweights.core.state import Chunk
     from fastweights.data.text_chunks import TextChunk
     from fastweights.guard.guard import Guard
     from fastweights.models.adapted_lm import AdaptedLM
+    from fastweights.models.recurrent_learner import RecurrentLearner
 
 TOY = "toy"
 _MASK_RATE = 0.15
@@ -29,7 +30,7 @@ _MASK_EVERY = 3  # of a canary: few tokens need more masks than a chunk for a st
 class MonitorParts:
     """Built from options alone; holds no stream's state. ``cut`` makes chunks with their text of a text's pieces."""
 
-    model: AdaptedLM
+    model: AdaptedLM | RecurrentLearner
     learner: Any  # a Learner
     guard: Guard
     cut: Callable[[Iterable[str]], Iterator[TextChunk]]
@@ -73,6 +74,7 @@ def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequenc
     from fastweights.core.learner import GradientLearner
     from fastweights.guard.gate import gate_checks
     from fastweights.guard.guard import Guard
+    from fastweights.models.recurrent_learner import RecurrentLearner
 
     texts = dict(CANARY_TEXTS) if canary_text is None else {f"own-{i}": t for i, t in enumerate(canary_text, 1)}
     if options.model == TOY:
@@ -81,7 +83,8 @@ def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequenc
     else:
         model, cut, decode, encode, canary_tokens = _stored(pool, options)
         words = pool.open(options.model).loaded.tokenizer.kind != "byte"
-    learner = GradientLearner(model, update_rule(options), options.inner_steps)
+    own = isinstance(model, RecurrentLearner)
+    learner = model if own else GradientLearner(model, update_rule(options), options.inner_steps)
     policy = options.policy
     guard = Guard(
         policy,
@@ -120,11 +123,18 @@ def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
     from fastweights.data.text_chunks import token_chunks
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.memory.context_nets import LinearContext
+    from fastweights.models.recurrent_learner import RecurrentLearner
+    from fastweights.models.ttt_lm import TTTLM
 
     loaded = pool.open(options.model).loaded
     tokenizer = loaded.tokenizer
+    if isinstance(loaded.lm, TTTLM):
+        refuse_rule(options)
+        model = RecurrentLearner(loaded.lm, tokenizer.bos_id)
+    else:
+        model = AdaptedLM(loaded.lm, LinearContext(loaded.lm.config.dim), tokenizer.bos_id)
     return (
-        AdaptedLM(loaded.lm, LinearContext(loaded.lm.config.dim), tokenizer.bos_id),
+        model,
         lambda pieces: token_chunks(pieces, tokenizer, options.chunk_tokens),
         lambda part, at: tokenizer.decode([part.ids[at]]),
         tokenizer.encode,
@@ -133,8 +143,8 @@ def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
 
 
 def _canaries(
-    learner: GradientLearner,
-    model: AdaptedLM,
+    learner: Learner,
+    model: AdaptedLM | RecurrentLearner,
     texts: dict[str, str],
     encode: Callable[[str], list[int]],
     tokens: int,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastweights.errors import FastweightsError
+
 if TYPE_CHECKING:
     from fastweights.core.rules import UpdateRule
     from fastweights.services.records import MonitorOptions, SessionOptions
@@ -17,3 +19,16 @@ def update_rule(options: SessionOptions | MonitorOptions) -> UpdateRule:
     if options.rule == "sgd":
         return SGD(options.lr, options.momentum, nesterov, options.clip)
     return Muon(options.lr, options.momentum, nesterov)
+
+
+_OF_A_RULE = ("memory", "rank", "rule", "lr", "momentum", "clip", "inner_steps")
+
+
+def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
+    """For a model that learns by its own rule: FastweightsError names an option of a rule that is not the default."""
+    for name, field in type(options).model_fields.items():
+        if name in _OF_A_RULE and getattr(options, name) != field.default:
+            raise FastweightsError(
+                f"{name} {getattr(options, name)}: model {options.model!r} learns by a rule of its own (test-time "
+                f"training), so leave {name} out"
+            )
