@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from fastweights.errors import Conflict, FastweightsError, NotFound
-from fastweights.services import jobs as jobs_module
 from fastweights.services.jobs import TrainJobs
+from fastweights.services.processes import kill_after
 from fastweights.services.records import TrainJob, TrainRequest
 from fastweights.store import atomic
 from fastweights.store.fsck import fsck
@@ -200,7 +200,7 @@ def test_a_process_that_does_not_stop_is_killed():
     assert child.stdout is not None
     child.stdout.readline()
     child.terminate()
-    jobs_module._kill_after(psutil.Process(child.pid), 0.3)
+    kill_after(psutil.Process(child.pid), 0.3)
     child.communicate(timeout=30)
     assert child.returncode == -signal.SIGKILL
 

@@ -83,7 +83,7 @@ def _forward(loop: Loop, fast: Fast, eps: float, *, keep: bool) -> tuple[_Kept |
     ws = ws_NPDD.unbind(0) if keep else ()
     w_PDD = w_PDD.clone()
     xs, rstds, us = [], [], []
-    steps_b = [None] * N if loop.step_b_NPL1 is None else loop.step_b_NPL1.mT.unbind(0)
+    steps_b = () if loop.step_b_NPL1 is None else loop.step_b_NPL1.mT.unbind(0)
     inputs = (loop.k_NPLD, loop.q_NPLD, loop.shift_NPLD, loop.a_NPLL, loop.step_NPLD.mT, zq_NPLD)
     for i, (k_PLD, q_PLD, shift_PLD, a_PLL, step_PDL, zq_PLD) in enumerate(
         zip(*(t.unbind(0) for t in inputs), strict=True)

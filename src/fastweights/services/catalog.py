@@ -16,7 +16,6 @@ _HINTS = {
 
 def preset_rows() -> list[dict[str, Any]]:
     """One row a shipped training preset."""
-    from fastweights.models.tiny_lm_config import TinyLMConfig
     from fastweights.train.config import load_config, presets
 
     rows = []
