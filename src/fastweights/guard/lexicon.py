@@ -167,7 +167,7 @@ def read_words(folded: str) -> Read:
 
 
 class _Spellings(NamedTuple):
-    """All spellings' hashes, ascending; those with the upper 20 bits b stand at ``[begins[b], begins[b + 1])``.
+    """All spellings' hashes, ascending; those with the upper 18 bits b stand at ``[begins[b], begins[b + 1])``.
 
     ``codes``, ``free``: their class letters in both grammars, and last those of an unknown word.
     """
@@ -178,7 +178,8 @@ class _Spellings(NamedTuple):
     free: np.ndarray
 
 
-_BUCKET_SHIFT = np.uint64(44)
+_BUCKET_BITS = 18
+_BUCKET_SHIFT = np.uint64(64 - _BUCKET_BITS)
 
 
 @functools.cache
@@ -186,22 +187,22 @@ def _spellings() -> _Spellings:
     """The table of :func:`class_letters`. As strings, the spellings would take 20 MB."""
     exact, free = words(), free_words()
     both = {word: (exact.get(word, UNKNOWN), free.get(word, UNKNOWN)) for word in (*exact, *free)}
-    rows = [(list(both), list(both.values())), ([*_NEVER_TYPOS - both.keys()], [(UNKNOWN, UNKNOWN)])]
+    rows = [_row(list(both), list(both.values())), _row([*_NEVER_TYPOS - both.keys()], [(UNKNOWN, UNKNOWN)])]
     for word, letters in both.items():
         if (len(word) >= 6 and letters[0] in _TYPO_CLASSES) or (len(word) >= 8 and letters[1] in _FREE_TYPO_CLASSES):
-            rows.append((sorted(_one_edit(word)), [letters]))
-    hashes = np.concatenate([hashes_of(spelt) for spelt, _ in rows])
-    kinds = [
-        np.concatenate(
-            [np.resize(np.array([ord(pair[i]) for pair in pairs], np.uint8), len(spelt)) for spelt, pairs in rows]
-        )
-        for i in range(2)
-    ]
+            rows.append(_row(sorted(_one_edit(word)), [letters]))
+    hashes, *kinds = (np.concatenate(column) for column in zip(*rows, strict=True))
     hashes, first = np.unique(hashes, return_index=True)  # where a spelling stands twice, the first one counts
     classes, free_classes = (np.append(kind[first], np.uint8(ord(UNKNOWN))) for kind in kinds)
-    counts = np.bincount((hashes >> _BUCKET_SHIFT).astype(np.int64), minlength=1 << 20)
-    begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+    edges = np.arange(1 << _BUCKET_BITS, dtype=np.uint64) << _BUCKET_SHIFT
+    begins = np.append(np.searchsorted(hashes, edges), len(hashes)).astype(np.int32)
     return _Spellings(hashes, begins, classes, free_classes)
+
+
+def _row(spelt: list[str], pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hashes of the spellings, and the class letters of each in both grammars (one pair may stand for all)."""
+    exact, free = (np.resize(np.array([ord(pair[i]) for pair in pairs], np.uint8), len(spelt)) for i in range(2))
+    return hashes_of(spelt), exact, free
 
 
 def _one_edit(word: str) -> set[str]:
