@@ -1,11 +1,12 @@
 """A lean decoder for a model of any kind."""
 
+from fastweights.models.recurrent_learner import StillDecoder
 from fastweights.models.registry import LanguageModel
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_decode import Decoder
 from fastweights.models.ttt_lm_decode import TTTDecoder
 
-AnyDecoder = Decoder | TTTDecoder
+AnyDecoder = Decoder | TTTDecoder | StillDecoder
 
 
 def decoder_for(lm: LanguageModel) -> AnyDecoder:

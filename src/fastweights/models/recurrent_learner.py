@@ -97,7 +97,8 @@ class RecurrentLearner:
         targets_BT = chunk.targets_BT.to(self.device)
         logits_BTV, after = lm(chunk.tokens_BT.to(self.device), self._join(weights, carry), learn=False)
         loss_B = cross_entropy_B(logits_BTV, targets_BT, chunk.mask_BT.to(self.device))
-        return InnerOutput(loss_B, {"lm": self._split(after)[1], "last_B": targets_BT[:, -1]})
+        last_B = targets_BT[:, -1].clone(memory_format=torch.contiguous_format)  # of its own: it will be stored
+        return InnerOutput(loss_B, {"lm": self._split(after)[1], "last_B": last_B})
 
     def _join(self, weights: Weights, carry: Any) -> Carry:
         """The model's carry, with an empty chunk."""

@@ -114,21 +114,17 @@ class ChatService(SessionService[SessionInfo]):
             at = self.open_session(session_id)
             reader = at.reader
             session, events, prompt_tokens = reader.read(message, learn=not frozen, on_event=on_event)
-            frozen_reply = None
-            if frozen or compare:
-                kind = "token" if frozen else "frozen_token"
-                told = _tell(on_event, kind)
-                frozen_reply = reader.answer(session, sampling, adapted=False, on_text=told, cancelled=cancelled)
-            if frozen:
-                assert frozen_reply is not None
-                reply = frozen_reply
-            else:
-                told = _tell(on_event, "token")
-                reply = reader.answer(session, sampling, adapted=True, on_text=told, cancelled=cancelled)
+            other = None
+            if compare and not frozen:
+                other = reader.answer(
+                    session, sampling, adapted=False, kind="frozen_token", on_event=on_event, cancelled=cancelled
+                ).reply
+            answer = reader.answer(session, sampling, adapted=not frozen, on_event=on_event, cancelled=cancelled)
+            reply, events = answer.reply, [*events, *answer.events]
             record = {
                 "prompt": message,
                 "reply": reply.text,
-                "frozen_reply": frozen_reply.text if frozen_reply is not None and not frozen else None,
+                "frozen_reply": None if other is None else other.text,
                 "sampling": sampling.model_dump(),
                 "learned": not frozen,
                 "stopped": reply.stopped,
@@ -140,7 +136,7 @@ class ChatService(SessionService[SessionInfo]):
             }
             if frozen:
                 return _turn(replace(at.head, turn=at.head.turn + 1, record=record, created_at=now()))
-            value = text_turn.after(session, reply)
+            value = answer.session
             commit = self.sessions.commit(
                 at.meta.id,
                 parent=at.head.id,
@@ -182,8 +178,8 @@ class ChatService(SessionService[SessionInfo]):
         session, events, prompt_tokens = reader.read(record["prompt"], learn=True)
         stop = text_turn.until(len(kept["reply_ids"])) if record["stopped"] == "cancelled" else None
         sampling = Sampling.model_validate(record["sampling"])
-        reply = reader.answer(session, sampling, adapted=True, cancelled=stop)
-        value = text_turn.after(session, reply)
+        answer = reader.answer(session, sampling, adapted=True, cancelled=stop)
+        reply, value, events = answer.reply, answer.session, [*events, *answer.events]
         outputs = {
             "prompt_tokens": prompt_tokens,
             "events": [event.model_dump() for event in events],
@@ -232,10 +228,6 @@ def _here(parts: Parts) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------- records
-
-
-def _tell(on_event: OnEvent | None, kind: str) -> Callable[[str], None] | None:
-    return None if on_event is None else lambda text: on_event(kind, text)
 
 
 def _readable(meta: Meta) -> SessionInfo | None:

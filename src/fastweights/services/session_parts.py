@@ -1,36 +1,165 @@
-"""From a session's options to what it learns with: model, memory, rule, learner, guard with its canaries."""
+"""From a session's options to what it learns with: model, learner, guard with its canaries; and how it answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from fastweights.guard.event import Event
+from fastweights.services.drawing import OnText, Reply
 from fastweights.services.generate import ModelPool, OpenModel
-from fastweights.services.records import SessionOptions
-from fastweights.services.update_rules import update_rule
+from fastweights.services.records import Sampling, SessionOptions
+from fastweights.services.update_rules import refuse_rule, update_rule
 
 if TYPE_CHECKING:
-    from fastweights.core.learner import GradientLearner
+    from fastweights.core.learner import GradientLearner, Learner
+    from fastweights.core.state import Chunk, FastState
     from fastweights.guard.guard import Guard
+    from fastweights.guard.state import Session
     from fastweights.models.adapted_lm import AdaptedLM
+    from fastweights.models.recurrent_learner import RecurrentLearner
     from fastweights.models.registry import LoadedModel
 
 _KEPT = 32  # combinations of model and options whose canaries stay prepared
+OnChunk = Callable[[Event], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Answer:
+    """A reply, the session once it has said it, and one event for each audit of what it wrote meanwhile."""
+
+    reply: Reply
+    session: Session
+    events: list[Event]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts(ABC):
     """Built from a model and options alone; holds no session's state."""
 
     open_model: OpenModel
-    model: AdaptedLM
-    learner: GradientLearner
+    model: Any  # what reads: an AdaptedLM or a RecurrentLearner
+    learner: Any  # a Learner
     guard: Guard
     chunk_tokens: int
 
     @property
     def loaded(self) -> LoadedModel:
         return self.open_model.loaded
+
+    @abstractmethod
+    def skim(self, fast: FastState, chunk: Chunk) -> FastState:
+        """The reader goes on over a chunk, and nothing is learned, nor is any fast weight read."""
+
+    @abstractmethod
+    def answer(
+        self,
+        session: Session,
+        sampling: Sampling,
+        *,
+        adapted: bool,
+        on_text: OnText | None = None,
+        on_chunk: OnChunk | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Continue what the session has read; without ``adapted`` as the frozen model (its session means nothing)."""
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryParts(Parts):
+    """A frozen model with a memory before its head: it reads as it answers, and writes nothing."""
+
+    model: AdaptedLM
+    learner: GradientLearner
+
+    def skim(self, fast: FastState, chunk: Chunk) -> FastState:
+        return replace(fast, carry=self.learner.prepare(chunk, fast.carry).inputs["features"]["carry"])
+
+    def answer(
+        self,
+        session: Session,
+        sampling: Sampling,
+        *,
+        adapted: bool,
+        on_text: OnText | None = None,
+        on_chunk: OnChunk | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        import torch
+
+        carry = session.fast.carry
+        memory = (self.model.memory, session.fast.weights) if adapted else None
+        reply = self.open_model.reply(
+            carry["lm"], int(carry["last_B"][0]), sampling, memory=memory, on_text=on_text, cancelled=cancelled
+        )
+        carry = {"lm": reply.carry, "last_B": torch.tensor([reply.last])}
+        return Answer(reply, replace(session, fast=replace(session.fast, carry=carry)), [])
+
+
+@dataclass(frozen=True, eq=False)
+class RecurrentParts(Parts):
+    """A model whose state is its fast weights: it writes while it answers, and the guard audits that.
+
+    What is written while tokens are drawn is provisional. Every ``chunk_tokens`` of them and at the end it goes through
+    ``Guard.step``; a refusal goes back to the weights of the last audit, over the same tokens without learning. Tokens
+    that were said stand.
+    """
+
+    model: RecurrentLearner
+    learner: RecurrentLearner
+
+    def skim(self, fast: FastState, chunk: Chunk) -> FastState:
+        return replace(fast, carry=self.learner.skim(self.learner.init().weights, chunk, fast.carry))
+
+    def answer(
+        self,
+        session: Session,
+        sampling: Sampling,
+        *,
+        adapted: bool,
+        on_text: OnText | None = None,
+        on_chunk: OnChunk | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        from fastweights.models.recurrent_learner import StillDecoder
+
+        fast = session.fast if adapted else replace(session.fast, weights=self.learner.init().weights)
+        audit = _ReplyAudit(self, session, on_chunk) if adapted else None
+        reply = self.open_model.reply(
+            self.learner.lm_carry(fast),
+            int(fast.carry["last_B"][0]),
+            sampling,
+            decoder=None if adapted else StillDecoder(self.learner.lm),
+            audit=audit,
+            on_text=on_text,
+            cancelled=cancelled,
+        )
+        return Answer(reply, session, []) if audit is None else Answer(reply, audit.session, audit.events)
+
+
+class _ReplyAudit:
+    """Takes what a decoder has written through the guard; its carry afterwards is the session's."""
+
+    def __init__(self, parts: RecurrentParts, session: Session, on_chunk: OnChunk | None) -> None:
+        self.parts, self.session, self.on_chunk = parts, session, on_chunk
+        self.every = parts.chunk_tokens
+        self.events: list[Event] = []
+
+    def __call__(self, ids: list[int], carry: Any, /) -> Any:
+        from fastweights.core.chunks import next_token_chunks
+        from fastweights.models.recurrent_learner import WRITTEN
+
+        learner, last = self.parts.learner, int(self.session.fast.carry["last_B"][0])
+        (chunk,) = next_token_chunks(last, ids, len(ids))
+        chunk = chunk._replace(text=self.parts.loaded.tokenizer.decode(ids), inputs={WRITTEN: carry})
+        outcome = self.parts.guard.step(learner, self.session, chunk)
+        self.session = outcome.session
+        self.events.append(outcome.event)
+        if self.on_chunk is not None:
+            self.on_chunk(outcome.event)
+        return learner.lm_carry(self.session.fast)
 
 
 class PartsCache:
@@ -52,25 +181,43 @@ class PartsCache:
 
 
 def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
-    """Raises FastweightsError where an option does not fit the model (a rank above its width)."""
+    """Raises FastweightsError where an option does not fit the model (a rank above its width, a rule for a model that
+    has its own)."""
     from fastweights.core.learner import GradientLearner
-    from fastweights.data.canaries import CANARY_TEXTS, CANARY_TOKENS, canary_rows
+    from fastweights.models.recurrent_learner import RecurrentLearner
+    from fastweights.models.ttt_lm import TTTLM
+
+    loaded, tokens = open_model.loaded, options.chunk_tokens
+    if isinstance(loaded.lm, TTTLM):
+        refuse_rule(options)
+        own = RecurrentLearner(loaded.lm, loaded.tokenizer.bos_id)
+        return RecurrentParts(open_model, own, own, _guard(own, loaded, options), tokens)
+    model = _adapted(loaded, options)
+    learner = GradientLearner(model, update_rule(options), options.inner_steps)
+    return MemoryParts(open_model, model, learner, _guard(learner, loaded, options), tokens)
+
+
+def _adapted(loaded: LoadedModel, options: SessionOptions) -> AdaptedLM:
     from fastweights.errors import FastweightsError
-    from fastweights.guard.canaries import Canaries, token_rows
-    from fastweights.guard.gate import gate_checks
-    from fastweights.guard.gate_policy import complete_gate
-    from fastweights.guard.guard import Guard
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.memory.context_nets import build_memory
 
-    loaded = open_model.loaded
     try:
         memory = build_memory(options.memory, loaded.lm.config.dim, options.rank)
     except ValueError as error:
         raise FastweightsError(f"session: {error}") from None
-    model = AdaptedLM(loaded.lm, memory, loaded.tokenizer.bos_id)
-    learner = GradientLearner(model, update_rule(options), options.inner_steps)
+    return AdaptedLM(loaded.lm, memory, loaded.tokenizer.bos_id)
+
+
+def _guard(learner: Learner, loaded: LoadedModel, options: SessionOptions) -> Guard:
+    """The options' policy, and the canaries that ship."""
+    from fastweights.data.canaries import CANARY_TEXTS, CANARY_TOKENS, canary_rows
+    from fastweights.guard.canaries import Canaries, token_rows
+    from fastweights.guard.gate import gate_checks
+    from fastweights.guard.gate_policy import complete_gate
+    from fastweights.guard.guard import Guard
+
     rows = canary_rows(loaded.tokenizer.encode, CANARY_TEXTS.values(), CANARY_TOKENS)
     gate = complete_gate(options.policy.gate, words=loaded.tokenizer.kind != "byte")
     canaries = Canaries.prepare(learner, tuple(CANARY_TEXTS), token_rows(rows, loaded.tokenizer.bos_id))
-    return Parts(open_model, model, learner, Guard(options.policy, canaries, gate_checks(gate)), options.chunk_tokens)
+    return Guard(options.policy, canaries, gate_checks(gate))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastweights.guard.event import Event
-from fastweights.services.drawing import Reply
 from fastweights.services.records import Sampling
-from fastweights.services.session_parts import Parts
+from fastweights.services.session_parts import Answer, Parts
 
 if TYPE_CHECKING:
     from fastweights.guard.state import Session
@@ -39,10 +38,10 @@ class Reader:
         chunks = next_token_chunks(last, ids, self.parts.chunk_tokens)
         events: list[Event] = []
         if not learn:
-            carry = session.fast.carry
+            fast = session.fast
             for chunk in chunks:
-                carry = self.parts.learner.prepare(chunk, carry).inputs["features"]["carry"]
-            return replace(session, fast=replace(session.fast, carry=carry)), events, len(ids)
+                fast = self.parts.skim(fast, chunk)
+            return replace(session, fast=fast), events, len(ids)
         named = (chunk._replace(text=tokenizer.decode(chunk.targets_BT[0].tolist())) for chunk in chunks)
         for outcome in read(self.parts.guard, self.parts.learner, session, named):
             session = outcome.session
@@ -57,23 +56,24 @@ class Reader:
         sampling: Sampling,
         *,
         adapted: bool,
-        on_text: Callable[[str], None] | None = None,
+        kind: str = "token",
+        on_event: OnEvent | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Reply:
-        """The reply of a session that has read the message; without ``adapted`` the frozen model's."""
-        carry = session.fast.carry
-        memory = (self.parts.model.memory, session.fast.weights) if adapted else None
-        return self.parts.open_model.reply(
-            carry["lm"], int(carry["last_B"][0]), sampling, memory=memory, on_text=on_text, cancelled=cancelled
+    ) -> Answer:
+        """The answer of a session that has read the message; without ``adapted`` the frozen model's.
+
+        ``on_event`` gets its text as events of ``kind``, and what the guard judged meanwhile as ``"chunk"``.
+        """
+        if on_event is None:
+            return self.parts.answer(session, sampling, adapted=adapted, cancelled=cancelled)
+        return self.parts.answer(
+            session,
+            sampling,
+            adapted=adapted,
+            on_text=lambda text: on_event(kind, text),
+            on_chunk=lambda event: on_event("chunk", event),
+            cancelled=cancelled,
         )
-
-
-def after(session: Session, reply: Reply) -> Session:
-    """The session once it has said the reply: its reader stands at the end of it."""
-    import torch
-
-    carry = {"lm": reply.carry, "last_B": torch.tensor([reply.last])}
-    return replace(session, fast=replace(session.fast, carry=carry))
 
 
 def snapshot(session: Session) -> bytes:

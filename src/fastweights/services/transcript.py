@@ -14,13 +14,19 @@ def describe_learning(turn: Turn) -> str:
     """What the guard did with each chunk of the prompt, in one line; refusals with their reasons."""
     if not turn.learned:
         return "[frozen: nothing learned, nothing stored]"
-    counts = {d: sum(e.decision == d for e in turn.events) for d in ("committed", "blocked", "rolled_back")}
-    parts = [f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n]
-    parts += [f"loss {before:.3f} -> {after:.3f} nats/token" for before, after in [_losses(turn.events)] if before]
+    start = turn.events[0].token_start if turn.events else 0
+    prompt = [event for event in turn.events if event.token_end - start <= turn.prompt_tokens]
+    parts = _counts(prompt) + [f"{one} of the reply" for one in _counts(turn.events[len(prompt) :])]
+    parts += [f"loss {before:.3f} -> {after:.3f} nats/token" for before, after in [_losses(prompt)] if before]
     if turn.drift is not None:
         parts.append(f"drift {turn.drift:+.3f}")
     reasons = sorted({reason for event in turn.events for reason in event.reasons})
     return f"[{'; '.join(parts)}]" + "".join(f"\n   refused: {reason}" for reason in reasons)
+
+
+def _counts(events: list[Event]) -> list[str]:
+    counts = {name: sum(e.decision == name for e in events) for name in ("committed", "blocked", "rolled_back")}
+    return [f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n]
 
 
 def _losses(events: list[Event]) -> tuple[float, float]:
