@@ -22,9 +22,21 @@ MIXERS = {
 
 def random_ttt(variant: str = "lab", *, vocab: int = ByteTokenizer.vocab_size, seed: int = 0, layers: int = 2) -> TTTLM:
     """In eval mode, every parameter random, so that what it answers depends on all of its state."""
+    return _random(MIXERS[variant], vocab, seed, layers)
+
+
+def steady_ttt() -> TTTLM:
+    """The lab's variant with a W0 that is large against a chunk's steps, as training makes it: writes add up."""
+    model = _random(MIXERS["lab"].model_copy(update={"eta_base": 0.1}), ByteTokenizer.vocab_size, 0, 2)
+    for block in model.blocks:
+        block.mixer.get_parameter("W1").mul_(10)
+    return model
+
+
+def _random(mixer: TTTConfig, vocab: int, seed: int, layers: int) -> TTTLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = TTTLM(TTTLMConfig(vocab_size=vocab, layers=layers, mixer=MIXERS[variant], mlp_hidden=24))
+        model = TTTLM(TTTLMConfig(vocab_size=vocab, layers=layers, mixer=mixer, mlp_hidden=24))
         with torch.no_grad():
             for p in model.parameters():
                 p += torch.randn(p.shape) * 0.1

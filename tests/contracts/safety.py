@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 
 from fastweights.core.chunks import next_token_chunks
 from fastweights.core.state import Chunk
+from fastweights.data.tokenizer import ByteTokenizer
 from fastweights.guard.guard import Guard
 from fastweights.guard.policy import Policy
+from fastweights.models.registry import LoadedModel
 from fastweights.redteam.payloads import WORDS, prose
-from fastweights.services.generate import ModelPool
+from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.monitor_parts import build_monitor
 from fastweights.services.records import MonitorOptions, SessionOptions
-from fastweights.services.session_parts import build_parts
+from fastweights.services.session_parts import Parts, build_parts
 from fastweights.store.root import Store
+from tests.small_ttt import steady_ttt
 
 ASPECTS = {
     "input gate": "refuses the input before it is learned from",
@@ -72,7 +75,16 @@ def _toy(policy: Policy, inner_steps: int) -> Built:
 
 def _chat(policy: Policy, inner_steps: int) -> Built:
     options = SessionOptions(model="starter", policy=policy, inner_steps=inner_steps)
-    parts = build_parts(ModelPool(_STORE).open("starter"), options)
+    return _session(build_parts(ModelPool(_STORE).open("starter"), options))
+
+
+def _ttt(policy: Policy, inner_steps: int) -> Built:
+    """(It learns by a rule of its own, which has no inner steps.)"""
+    model = OpenModel(LoadedModel("ttt", steady_ttt(), ByteTokenizer(), {}))
+    return _session(build_parts(model, SessionOptions(model="ttt", policy=policy)))
+
+
+def _session(parts: Parts) -> Built:
     tokenizer = parts.loaded.tokenizer
     chunks = [
         next(next_token_chunks(tokenizer.bos_id, tokenizer.encode(text), parts.chunk_tokens))._replace(text=text)
@@ -84,6 +96,7 @@ def _chat(policy: Policy, inner_steps: int) -> Built:
 SYSTEMS = {
     "toy": System("Sentry monitor, toy model", "`monitor`, `eval sentry`, `redteam`", "`adapter.*`", _toy),
     "chat": System("Chat on any TinyLM", "`chat`, `session`", "`context.*`", _chat),
+    "ttt": System("TTT-Linear, TTT-MLP", "`chat`, `session`, `monitor`", "`layers.*.mixer.W`", _ttt),
 }
 
 
