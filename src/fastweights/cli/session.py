@@ -57,7 +57,8 @@ def new(
     name
         Id of the new session (default: made up).
     memory
-        linear or low_rank: the context net whose weights are fast.
+        linear or low_rank: the context net whose weights are fast. A model that learns as it reads (ttt_lm) has fast
+        weights and a rule of its own: leave out what follows down to --inner-steps.
     rank
         Of the low_rank memory.
     rule
@@ -116,14 +117,18 @@ def show(session: str) -> None:
     """
     from fastweights.services.transcript import describe_turn
 
-    detail = service().show(session)
-    text = [_describe(detail), *(describe_turn(turn) for turn in detail.turns)]
+    chats = service()
+    detail = chats.show(session)
+    text = [_describe(detail, chats.model_kind(detail.model)), *(describe_turn(turn) for turn in detail.turns)]
     output.current().emit(detail, lambda: "\n\n".join(text))
 
 
-def _describe(info: SessionInfo) -> str:
+def _describe(info: SessionInfo, kind: str | None) -> str:
     o = info.options
-    learns = f"{o.memory} memory, {o.rule} lr {o.lr:g}, {o.inner_steps} step(s) every {o.chunk_tokens} tokens"
+    if kind == "ttt_lm":
+        learns = f"its own fast weights by its own rule, judged every {o.chunk_tokens} tokens"
+    else:
+        learns = f"{o.memory} memory, {o.rule} lr {o.lr:g}, {o.inner_steps} step(s) every {o.chunk_tokens} tokens"
     return f"{info.session_id}: model {info.model}, {learns}; head {info.head[:12]}"
 
 

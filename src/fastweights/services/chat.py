@@ -70,6 +70,13 @@ class ChatService(SessionService[SessionInfo]):
         turns = [_turn(commit) for commit in self.sessions.commits.transcript(meta.head)]
         return SessionDetail(**_info(meta).model_dump(), turns=turns)
 
+    def model_kind(self, model_id: str) -> str | None:
+        """``tiny_lm``, ``ttt_lm``; None of a model that is no longer there."""
+        try:
+            return self.pool.models.get(model_id).get("kind", "tiny_lm")
+        except FastweightsError:
+            return None
+
     # ------------------------------------------------------------------ change
 
     def new(self, options: SessionOptions, session_id: str | None = None, *, spfw: bool | None = None) -> SessionInfo:
