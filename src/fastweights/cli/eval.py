@@ -97,7 +97,8 @@ def logits(
         device=device,
     )
     shape = " x ".join(map(str, found["shape"]))
-    output.current().emit(found, f"{found['model_id']} on {ids} ({mode}): logits {shape} -> {out}")
+    gap = "" if mode == "prefill" else f"; at most {found['prefill_gap']:.2g} from the prefill's"
+    output.current().emit(found, f"{found['model_id']} on {ids} ({mode}): logits {shape} -> {out}{gap}")
 
 
 @app.command

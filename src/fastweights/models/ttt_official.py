@@ -225,7 +225,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if files := sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors")):
         for file in files:
             tensors |= load_tensors(file, None)[0]
-    elif files := sorted(folder.glob("*.bin")):
+    elif files := sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin")):
         for file in files:
             tensors |= _read_bin(file)
     elif files := sorted(folder.glob("streaming_params*")):

@@ -58,7 +58,7 @@ def logits(
     """Write the ``logits [B, T, V]`` (fp32) of a safetensors file of ids, as :func:`logits_of` makes them, to ``out``.
 
     Computed in fp64, so that what differs from another implementation is that one's rounding, or in fp32, as the model
-    runs. Returns the JSON that ``eval logits`` prints.
+    runs. Returns the JSON that ``eval logits`` prints; ``prefill_gap``: the largest difference to the prefill's.
     """
     import torch
 
@@ -74,7 +74,9 @@ def logits(
     if precision == "fp64" and place.type == "mps":
         raise Unsupported("precision fp64 does not exist on mps: give --precision fp32, or --device cpu")
     lm = load_model(models.path(model_id), place).lm.to({"fp64": torch.float64, "fp32": torch.float32}[precision])
-    logits_BTV = logits_of(lm, read_ids(ids, lm.config.vocab_size), mode, prefill=prefill)
+    ids_BT = read_ids(ids, lm.config.vocab_size)
+    logits_BTV = logits_of(lm, ids_BT, mode, prefill=prefill)
+    gap = 0.0 if mode == "prefill" else float((logits_BTV - logits_of(lm, ids_BT)).abs().max())
     out.parent.mkdir(parents=True, exist_ok=True)
     sha = save_tensors(out, {"logits": logits_BTV})
     return {
@@ -85,5 +87,6 @@ def logits(
         "out": str(out),
         "shape": list(logits_BTV.shape),
         "sha256": sha,
+        "prefill_gap": gap,
         "cpu_seconds": cpu_seconds(),
     }
