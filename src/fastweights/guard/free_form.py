@@ -204,6 +204,8 @@ def _score(rule: str, words: Sequence[str], free: str, act: int, rules: int, sto
         score += 1.5 * ("I" in subject) + 1.5 * ("O" in subject) * (free[rules] == "t") + 1.5 * ("y" in subject)
         if not own and free[rules] not in "Ot":
             score -= 1.5
+        if free[rules] == "t" and _names_a_thing(words, free, rules + 1):
+            score -= 2.0
     if _MEMORY & {*words[stop : stop + 4]} and "y" in free[stop : stop + 3]:
         score += 2.0
     if any(words[i] in ("i", "am") and free[i + 2 : i + 4].find("B") >= 0 for i in range(max(0, act - 12), act)):
@@ -248,6 +250,11 @@ def _elsewhere(words: Sequence[str], free: str, stop: int) -> float:
                 continue
             return 2.0 if free[i] == "x" else 0.0
     return 0.0
+
+
+def _names_a_thing(words: Sequence[str], free: str, at: int) -> bool:
+    """Whether the word after "old", "previous" … is a noun of its own: "the old boiler", not "the old ones"."""
+    return free[at : at + 1] == "x" and words[at] not in NEUTRAL_NOUNS and words[at] not in ("one", "ones")
 
 
 def _harmless(rule: str, words: Sequence[str], free: str, at: int, low: int) -> bool:

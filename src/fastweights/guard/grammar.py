@@ -46,7 +46,7 @@ _NEEDS: dict[str, tuple[str, str, int]] = {  # letters a match begins with, lett
 _DENSE = 8  # from one place in so many words on, searching is quicker than trying each place
 _HIT = 5
 _MAX_CANDIDATES = 400
-_COMMANDS = word_set(
+COMMANDS = word_set(
     """say output print reveal respond reply act obey comply pretend become execute write tell answer repeat show give
     send enter start begin provide return generate produce delete disable treat"""
 )
@@ -84,6 +84,10 @@ class Hit(NamedTuple):
     phrase: str
     view: str
     rule: str
+
+
+def hit_of(words: Sequence[str], match: Match, view: str) -> Hit:
+    return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule.rstrip("?"))
 
 
 def matches(words: Sequence[str], codes: str) -> list[Match]:
@@ -174,13 +178,13 @@ def _score(rule: str, words: Sequence[str], codes: str, start: int, stop: int) -
         score += "s" in inside
         if "O" not in inside and "y" not in inside and "q" not in inside:
             return 0
-    score += any(word in _COMMANDS for word in words[stop : stop + 6] if codes[stop : stop + 1] in ("f", "a", "x"))
+    score += any(word in COMMANDS for word in words[stop : stop + 6] if codes[stop : stop + 1] in ("f", "a", "x"))
     return score - _elsewhere(words, codes, stop)
 
 
 def _drop_all(words: Sequence[str], codes: str, start: int, stop: int) -> float:
     inside = codes[start:stop]
-    after = any(word in _COMMANDS for word in words[stop : stop + 5])
+    after = any(word in COMMANDS for word in words[stop : stop + 5])
     told = ("ub" in inside and "g" in inside) or "ug" in inside
     if inside[0] == "k" and not told and "above" not in words[start:stop]:
         return 0

@@ -5,14 +5,14 @@ rot13, and what base64 or hex runs decode to; and chat-template tags that a user
 """
 
 import re
-from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fastweights.guard.free_form import MAX_CANDIDATES, candidates, find_free_form, judge_act
-from fastweights.guard.grammar import Hit, Match, matches
-from fastweights.guard.lexicon import UNKNOWN, Letters, Read, class_letters, read_words
+from fastweights.guard.grammar import COMMANDS, NEUTRAL_NOUNS, Hit, Match, hit_of, matches
+from fastweights.guard.lexicon import UNKNOWN, Letters, Read, class_letters, read_words, word_set
 from fastweights.guard.normalize import MAX_CHARACTERS, fold
+from fastweights.guard.signals import LOOK_BACK
 from fastweights.guard.squeezed import (
     PLAIN,
     REVERSED,
@@ -20,17 +20,15 @@ from fastweights.guard.squeezed import (
     ROOT,
     ROT13,
     ROT13_ROOT,
-    WINDOW,
-    begins,
+    WORD,
     kinds_of,
     near,
-    segment,
+    scan_squeezed,
 )
 from fastweights.guard.tags import find_tag
 from fastweights.guard.tokens import Words, bytes_of, places_of
 from fastweights.guard.views import decoded, leet, looks_leet, rot13, squeeze
 
-_WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
 _EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
 _BREAKS = (".", "!", "?", "\n")
 _IS_BREAK = np.zeros(256, dtype=bool)
@@ -38,7 +36,12 @@ _IS_BREAK[[ord(sign) for sign in _BREAKS]] = True
 _IS_SPACE = np.zeros(256, dtype=bool)
 _IS_SPACE[[32, 9, 10]] = True
 _BREAK = re.compile(r"[.!?](?=\s)|\n\s*\n")
-_MAX_WINDOWS = 40
+_ABOVE = re.compile(r" +(?:the|an?|my|our|his|her|its|their) +((?:[a-z-]+ +){0,2}[a-z-]+)")
+_WRITTEN = word_set(  # what stands in a text: "everything above the dashes" is the text above them
+    """line lines message messages text point sentence paragraph separator dash dashes mark marker section divider
+    rule break question input request task delimiter word words quote code block bracket brackets tag comment header
+    footer"""
+)
 _CONTEXT = 24  # words before a match that a rule may look at
 _ENDS = ("", ".", "!", "?", ":")
 _QUOTES = frozenset("\"'`")
@@ -51,8 +54,10 @@ _MENTIONS = re.compile(
 def find_override(text: str, tail: str = "") -> Hit | None:
     """The first override that is complete in ``text`` only; ``tail`` is what was read just before it.
 
-    A phrase that ended in the tail was an earlier chunk's. Never fails, whatever the text.
+    Of the tail the last 512 characters count. A phrase that ended in it was an earlier chunk's. Never fails, whatever
+    the text.
     """
+    tail = tail[-LOOK_BACK:]
     folded_tail = fold(tail)
     folded = folded_tail + fold(text)
     border = len(folded_tail)
@@ -77,7 +82,7 @@ def _scan(folded: str, border: int) -> Hit | None:
     letters = squeezed.letters
     kinds = kinds_of(letters)
     starts = near(kinds, PLAIN, ROOT)
-    if len(starts) and (hit := _scan_squeezed(letters, squeezed.at.tolist, folded, border, "letters apart", starts)):
+    if len(starts) and (hit := scan_squeezed(letters, squeezed.at.tolist, folded, border, "letters apart", starts)):
         return hit
     if looks_leet(folded):
         as_i, as_l = leet(folded)
@@ -86,7 +91,7 @@ def _scan(folded: str, border: int) -> Hit | None:
         for seen in (as_i, as_l) if as_i != as_l else (as_i,):
             again = squeeze(seen)
             starts = near(kinds_of(again.letters), PLAIN, ROOT)
-            if len(starts) and (hit := _scan_squeezed(again.letters, again.at.tolist, seen, border, "leet", starts)):
+            if len(starts) and (hit := scan_squeezed(again.letters, again.at.tolist, seen, border, "leet", starts)):
                 return hit
     if len(near(kinds, REVERSED, REVERSED_ROOT)) and (hit := _scan_reversed(folded, read.words, border)):
         return hit
@@ -95,7 +100,7 @@ def _scan(folded: str, border: int) -> Hit | None:
         turned = rot13(folded)
         if hit := _scan_plain(turned, read_words(turned), border, "rot13"):
             return hit
-        return _scan_squeezed(rot13(letters), squeezed.at.tolist, turned, border, "rot13", starts)
+        return scan_squeezed(rot13(letters), squeezed.at.tolist, turned, border, "rot13", starts)
     return None
 
 
@@ -110,14 +115,14 @@ def _scan_reversed(folded: str, forward: Words, border: int) -> Hit | None:
     ):
         return hit
     if _any_match(words, read):
-        by_word = _WORD.sub(lambda found: found.group()[::-1], folded)
+        by_word = WORD.sub(lambda found: found.group()[::-1], folded)
         if hit := _scan_plain(by_word, read_words(by_word), border, "reversed"):
             return hit
     letters, at = squeeze(backward)
     starts = near(kinds_of(letters), PLAIN, ROOT)
     if not len(starts):
         return None
-    return _scan_squeezed(letters, lambda: (size - 1 - at).tolist(), folded, border, "reversed", starts)
+    return scan_squeezed(letters, lambda: (size - 1 - at).tolist(), folded, border, "reversed", starts)
 
 
 def _scan_plain(
@@ -147,11 +152,13 @@ def _scan_plain(
             continue  # nothing was written in leet here
         if match.rule.startswith("free") and _in_two_sentences(folded[start:end], match.stop - match.start):
             continue
+        if match.rule == "drop all" and words[match.stop - 1] in _EARLIER[:1] and _above_a_thing(folded, end):
+            continue
         if match.rule.endswith("?") and folded[:start].rstrip(" \n\"'*#>([")[-1:] not in _ENDS:
             continue
         complete = start < until if until is not None else end > border or _completed(read, match, border)
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
-            return _hit(words, match, view)
+            return hit_of(words, match, view)
     return None
 
 
@@ -228,8 +235,13 @@ def _in_two_sentences(phrase: str, words: int) -> bool:
     return 0 < 3 * breaks < words
 
 
-def _hit(words: Sequence[str], match: Match, view: str) -> Hit:
-    return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule.rstrip("?"))
+def _above_a_thing(folded: str, end: int) -> bool:
+    """Whether "everything above" goes on to a place: "… the top shelf"; not to a place in the text, nor to an order."""
+    found = _ABOVE.match(folded, end)
+    if found is None:
+        return False
+    named, then = WORD.findall(found.group(1)), WORD.findall(folded, found.end(), found.end() + 64)
+    return not (_WRITTEN | NEUTRAL_NOUNS) & {*named} and not COMMANDS & {*named, *then}
 
 
 def _mentioned(folded: str, start: int, end: int) -> bool:
@@ -240,48 +252,3 @@ def _mentioned(folded: str, start: int, end: int) -> bool:
         return False
     said = re.sub(r"[^a-z]+", " ", folded[max(0, start - 160) : start] + " . " + after)
     return _MENTIONS.search(said) is not None
-
-
-def _scan_squeezed(
-    letters: str, places: Callable[[], list[int]], folded: str, border: int, view: str, starts: np.ndarray
-) -> Hit | None:
-    """The grammar over words cut out of a run of letters, where the text itself does not part them so.
-
-    ``starts``: where a verb may begin, near enough to a word for what is dropped.
-    """
-    at: list[int] = []
-    looked = 0
-    for start in starts.tolist():
-        if not begins(letters, start):
-            continue
-        looked += 1
-        if looked > _MAX_WINDOWS:  # nobody writes so many by chance, and the rest would go unread
-            return Hit(letters[start : start + 24], view, "too many to judge")
-        at = at or places()
-        if hit := _segment_and_match(letters, start, at, folded, border, view):
-            return hit
-    return None
-
-
-def _segment_and_match(letters: str, start: int, at: list[int], folded: str, border: int, view: str) -> Hit | None:
-    window = letters[start : start + WINDOW]
-    last = at[min(start + len(window), len(at)) - 1]
-    if last < border and at[start] < border:
-        return None
-    cut = segment(window)
-    if len(cut) < 3 or letters[max(0, start - 5) : start].endswith(("donot", "dont", "not", "never")):
-        return None
-    words = [word for word, _ in cut]
-    letters_of = class_letters(words)
-    for match in [*matches(words, letters_of.codes), *(Match(*hit) for hit in find_free_form(words, letters_of.free))]:
-        if match.rule.endswith("?"):
-            continue
-        first, stop = start + sum(map(len, words[: match.start])), start + cut[match.stop - 1][1]
-        a, b = at[first], at[stop - 1]
-        low, high = min(a, b), max(a, b)
-        if high < border:
-            continue
-        plain = folded[low : high + 1]
-        if _WORD.findall(plain) != words[match.start : match.stop]:
-            return _hit(words, match, view)
-    return None

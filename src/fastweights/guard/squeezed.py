@@ -1,12 +1,18 @@
 """Finding override phrases in a run of letters: where one may begin, and which words it falls into. Torch-free."""
 
 import functools
+import re
+from collections.abc import Callable
 
 import numpy as np
 
-from fastweights.guard.lexicon import word_set
+from fastweights.guard.free_form import find_free_form
+from fastweights.guard.grammar import Hit, Match, hit_of, matches
+from fastweights.guard.lexicon import class_letters, word_set
 from fastweights.guard.lexicon import words as lexicon
 from fastweights.guard.views import rot13
+
+WORD = re.compile(r"[a-z]+(?:'[a-z]{1,2}\b)?")
 
 WINDOW = 96
 """Letters from where a verb begins that a phrase may take."""
@@ -71,6 +77,7 @@ def near(kinds: np.ndarray, anchor: int, root: int) -> np.ndarray:
 
 _EXTRA = word_set("mode developer do anything now say output print an")
 _LONGEST = 18
+_MAX_WINDOWS = 40
 
 
 @functools.cache
@@ -122,3 +129,54 @@ def _anchors_by_start() -> dict[str, tuple[str, ...]]:
 def begins(letters: str, start: int) -> bool:
     """Whether a whole anchor stands at ``start``."""
     return letters.startswith(_anchors_by_start().get(letters[start : start + 4], ()), start)
+
+
+def scan_squeezed(
+    letters: str, places: Callable[[], list[int]], folded: str, border: int, view: str, starts: np.ndarray
+) -> Hit | None:
+    """The grammar over words cut out of a run of letters, where the text itself does not part them so.
+
+    ``starts``: where a verb may begin, near enough to a word for what is dropped.
+    """
+    at: list[int] = []
+    looked = 0
+    for start in starts.tolist():
+        if not begins(letters, start):
+            continue
+        looked += 1
+        if looked > _MAX_WINDOWS:  # nobody writes so many by chance, and the rest would go unread
+            return Hit(letters[start : start + 24], view, "too many to judge")
+        at = at or places()
+        if hit := _segment_and_match(letters, start, at, folded, border, view):
+            return hit
+    return None
+
+
+def _segment_and_match(letters: str, start: int, at: list[int], folded: str, border: int, view: str) -> Hit | None:
+    window = letters[start : start + WINDOW]
+    last = at[min(start + len(window), len(at)) - 1]
+    if last < border and at[start] < border:
+        return None
+    cut = segment(window)
+    if len(cut) < 3 or letters[max(0, start - 5) : start].endswith(("donot", "dont", "not", "never")):
+        return None
+    words = [word for word, _ in cut]
+    letters_of = class_letters(words)
+    for match in [*matches(words, letters_of.codes), *(Match(*hit) for hit in find_free_form(words, letters_of.free))]:
+        if match.rule.endswith("?"):
+            continue
+        plural = words[match.stop - 1].endswith("s")  # else it may be how another word begins: "prompter"
+        first, stop = start + sum(map(len, words[: match.start])), start + cut[match.stop - 1][1]
+        a, b = at[first], at[stop - 1]
+        low, high = min(a, b), max(a, b)
+        if high < border:
+            continue
+        glued = _is_letter(folded[low - 1 : low]) or (plural and _is_letter(folded[high + 1 : high + 2]))
+        if glued or WORD.findall(folded[low : high + 1]) != words[match.start : match.stop]:
+            return hit_of(words, match, view)
+    return None
+
+
+def _is_letter(char: str) -> bool:
+    """Of a slice: "" is none."""
+    return "a" <= char <= "z"
