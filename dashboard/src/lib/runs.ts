@@ -84,12 +84,12 @@ export const isLive = (status: JobStatus): boolean => status === "running" || st
 export const SLOTS = 6;
 
 /** A run keeps its slot, and so its colour and dash, while others come and go: `a,,c` leaves the second one free. */
-export function parseSlots(text: string | null): (string | null)[] {
+export function parseSlots(text: string | null, id = /^[a-z0-9][a-z0-9_-]{0,63}$/): (string | null)[] {
   if (!text) return [];
   return text
     .split(",")
     .slice(0, SLOTS)
-    .map((id) => (/^[a-z0-9][a-z0-9_-]{0,63}$/.test(id) ? id : null));
+    .map((entry) => (id.test(entry) ? entry : null));
 }
 
 export function formatSlots(slots: readonly (string | null)[]): string {

@@ -63,3 +63,13 @@ export const Keys = icon(<path d="M5.9 6a2.1 2.1 0 1 1 3.2 1.8c-.7.4-1.1.8-1.1 1
 export const File = icon(<path d="M3.5 1.8h5.3l3.7 3.7v8.7h-9ZM8.6 1.8v3.9h3.9" />);
 export const Save = icon(<path d="M8 2.5v7.4M4.8 6.9 8 10.1l3.2-3.2M3 13.3h10" />);
 export const Overlay = icon(<path d="M2 11.5c2.4-7.5 4-7.5 6-3s3.8 4 6-3.5M2 13.8h12" />);
+export const Minus = icon(<path d="M3 8h10" />);
+export const Fit = icon(<path d="M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10" />);
+export const Tag = icon(
+  <>
+    <path d="M2.5 2.5h5.3l5.7 5.7-5.3 5.3-5.7-5.7Z" />
+    <circle cx="5.4" cy="5.4" r="0.9" />
+  </>,
+);
+export const Check = icon(<path d="m3 8.6 3.2 3.2L13 4.6" />);
+export const Close = icon(<path d="m4 4 8 8M12 4l-8 8" />);

@@ -7,7 +7,7 @@ import { ago, clock, shortHash, signed } from "../../lib/format";
 import { Fork } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
 import { DecisionMark } from "../../ui/Status";
-import { ForkDialog } from "./ForkDialog";
+import { ForkDialog } from "../../ui/ForkDialog";
 import classes from "./LogDrawer.module.css";
 
 const KIND: Record<CommitInfo["kind"], string> = { init: "Start", turn: "Turn", run: "Run", reset: "Reset", fork: "Fork" };

@@ -6,7 +6,7 @@ import type { SessionDetail } from "../../api/types";
 import { bytes, plural } from "../../lib/format";
 import { Fork, Log, Menu, Reset } from "../../ui/icons";
 import { DriftMeter } from "./DriftMeter";
-import { ForkDialog } from "./ForkDialog";
+import { ForkDialog } from "../../ui/ForkDialog";
 import { LogDrawer } from "./LogDrawer";
 import { ResetDialog } from "./ResetDialog";
 import classes from "./SessionHeader.module.css";

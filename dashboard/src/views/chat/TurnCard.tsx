@@ -4,7 +4,7 @@ import { memo } from "react";
 import type { SessionOptions, Turn } from "../../api/types";
 import { clock, duration, plural, shortHash } from "../../lib/format";
 import { Fork } from "../../ui/icons";
-import { ForkDialog } from "./ForkDialog";
+import { ForkDialog } from "../../ui/ForkDialog";
 import { LearningCard } from "./LearningCard";
 import { Prompt, Replies } from "./Texts";
 import classes from "./TurnCard.module.css";

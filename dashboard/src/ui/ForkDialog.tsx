@@ -1,34 +1,32 @@
-import { Button, Group, Modal, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Modal, TextInput } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { useLocation } from "wouter";
-import { api, take } from "../../api/client";
-import { queryClient, sessions } from "../../api/queries";
-import { Problem } from "../../ui/Problem";
+import { fork as forkSession } from "../api/sessionVerbs";
+import type { SessionKind } from "../lib/sessionRows";
+import { Problem } from "./Problem";
 
 interface Props {
   sessionId: string;
+  kind?: SessionKind;
   /** Commit to fork at; none: the head. */
   at?: string;
   from: string;
   onClose: () => void;
+  /** Default: to the new session's chat. */
+  onForked?: (made: { session_id: string; head: string }) => void;
 }
 
-export function ForkDialog({ sessionId, at, from, onClose }: Props) {
+export function ForkDialog({ sessionId, kind = "text", at, from, onClose, onForked }: Props) {
   const [name, setName] = useState("");
+  const [keep, setKeep] = useState(true);
   const [, navigate] = useLocation();
   const fork = useMutation({
-    mutationFn: () =>
-      take(
-        api.POST("/api/text/sessions/{session_id}/fork", {
-          params: { path: { session_id: sessionId } },
-          body: { name: name.trim() || null, at: at ?? null, keep_momentum: true },
-        }),
-      ),
+    mutationFn: () => forkSession({ kind, id: sessionId }, { name: name.trim() || null, at: at ?? null, keep_momentum: keep }),
     onSuccess: (made) => {
-      void queryClient.invalidateQueries({ queryKey: sessions.queryKey });
       onClose();
-      navigate(`/chat/${made.session_id}`);
+      if (onForked) onForked(made);
+      else navigate(`/chat/${made.session_id}`);
     },
   });
   return (
@@ -49,6 +47,12 @@ export function ForkDialog({ sessionId, at, from, onClose }: Props) {
           value={name}
           onChange={(event) => setName(event.currentTarget.value)}
           error={name && !/^[a-z0-9][a-z0-9_-]{0,63}$/.test(name) ? "a–z, 0–9, - and _ only" : undefined}
+          mb="md"
+        />
+        <Checkbox
+          checked={keep}
+          onChange={(event) => setKeep(event.currentTarget.checked)}
+          label="Keep the rule's state (momentum); without it the rule begins anew with the same weights"
           mb="md"
         />
         <Problem error={fork.error} />

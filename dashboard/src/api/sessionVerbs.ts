@@ -1,0 +1,91 @@
+/** Git's verbs on the weights of a session of any kind, and what the pages cache of them. */
+import { queryOptions } from "@tanstack/react-query";
+import { keyOf, type SessionKind, type SessionRow, toRow } from "../lib/sessionRows";
+import { api, take } from "./client";
+import { openapi, queryClient, sessions } from "./queries";
+import type { SessionInfo } from "./types";
+
+const BASE: Record<SessionKind, string> = { text: "/api/text/sessions", nano: "/api/sessions" };
+
+/** Both kinds take and give the same: the text sessions' path stands for both in the types. */
+const at = <Verb extends string>(kind: SessionKind, verb: Verb) =>
+  `${BASE[kind]}/{session_id}/${verb}` as `/api/text/sessions/{session_id}/${Verb}`;
+
+export interface SessionRef {
+  kind: SessionKind;
+  id: string;
+}
+
+const params = (ref: SessionRef) => ({ path: { session_id: ref.id } });
+
+interface Document {
+  paths?: Record<string, { get?: unknown }>;
+}
+
+/** Nano sessions, of a server that has them. */
+const nanoSessions = queryOptions({
+  queryKey: ["nano sessions"],
+  queryFn: async () => {
+    const document = (await queryClient.ensureQueryData(openapi)) as Document;
+    return document.paths?.[BASE.nano]?.get ? take(api.GET(BASE.nano as "/api/text/sessions")) : [];
+  },
+  refetchInterval: 5_000,
+});
+
+/** One list a kind; each may fail on its own. */
+export const lists = [
+  { ...sessions, select: (found: SessionInfo[]): SessionRow[] => found.map((entry) => toRow("text", entry)) },
+  { ...nanoSessions, select: (found: SessionInfo[]): SessionRow[] => found.map((entry) => toRow("nano", entry)) },
+] as const;
+
+/** Every commit that the session knows, also those that only a tag or an earlier head reaches. */
+export const fullLog = (ref: SessionRef) =>
+  queryOptions({
+    queryKey: ["commits", keyOf(ref.kind, ref.id)],
+    queryFn: () => take(api.GET(at(ref.kind, "log"), { params: { ...params(ref), query: { all: true } } })),
+    staleTime: Number.POSITIVE_INFINITY, // until the list tells of a change
+  });
+
+export const sessionDiff = (a: SessionRef, from: string, b: SessionRef, to: string) =>
+  queryOptions({
+    queryKey: ["diff", a.kind, from, to],
+    queryFn: () => {
+      const other = b.id === a.id ? {} : { other: b.id };
+      return take(api.GET(at(a.kind, "diff"), { params: { ...params(a), query: { a: from, b: to, ...other } } }));
+    },
+    staleTime: Number.POSITIVE_INFINITY, // commits do not change
+  });
+
+/** What a verb changed is read anew: the lists, the session and its log. */
+function changed({ kind, id }: SessionRef): void {
+  for (const queryKey of [sessions.queryKey, nanoSessions.queryKey, ["session", id], ["commits", keyOf(kind, id)]]) {
+    void queryClient.invalidateQueries({ queryKey });
+  }
+}
+
+/** `doing(ref, answer)` is the answer, and what it changed is read anew. */
+async function doing<T>(ref: SessionRef, answer: Promise<T>): Promise<T> {
+  const done = await answer;
+  changed(ref);
+  return done;
+}
+
+export const fork = (ref: SessionRef, body: { name: string | null; at: string | null; keep_momentum: boolean }) =>
+  doing(ref, take(api.POST(at(ref.kind, "fork"), { params: params(ref), body })));
+
+export const tag = (ref: SessionRef, name: string, commit: string) =>
+  doing(ref, take(api.POST(at(ref.kind, "tag"), { params: params(ref), body: { name, at: commit, delete: false } })));
+
+export const untag = (ref: SessionRef, name: string) =>
+  doing(ref, take(api.POST(at(ref.kind, "tag"), { params: params(ref), body: { name, delete: true } })));
+
+export const checkout = (ref: SessionRef, commit: string) =>
+  doing(ref, take(api.POST(at(ref.kind, "checkout"), { params: params(ref), body: { commit } })));
+
+/** To the initial state where no commit is named. */
+export const reset = (ref: SessionRef, to: string | null = null) =>
+  doing(ref, take(api.POST(at(ref.kind, "reset"), { params: params(ref), body: { to } })));
+
+/** One commit, or the head's whole history. */
+export const verify = (ref: SessionRef, commit: string | null) =>
+  take(api.POST(at(ref.kind, "verify"), { params: params(ref), body: { commit } }));
