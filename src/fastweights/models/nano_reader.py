@@ -7,7 +7,7 @@ padded where it ends early, so that in how many runs a trajectory is read change
 Legend: T steps of a block, J inputs, O outputs, D hidden states; V the three models side by side.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -173,8 +173,7 @@ class NanoReader:
             state = part.state
             columns.append(part.steps)
             writes += [] if part.write is None else [part.write]
-        joined = Steps(*map(np.concatenate, zip(*columns, strict=True))) if columns else _nothing()
-        return Reading(state, joined, writes)
+        return Reading(state, join(columns), writes)
 
     def parts(self, state: NanoState, steps: int) -> Iterator[Part]:
         """The same, as it happens: each part has the state after it."""
@@ -259,6 +258,9 @@ def _columns(before: int, found_VN: NDArray[np.float64], world: World, path: Tra
     return Steps(t, found_VN[1], found_VN[2], found_VN[0], oracle_N, mean_mu_N, did, ok)
 
 
-def _nothing() -> Steps:
+def join(pieces: Sequence[Steps]) -> Steps:
+    """One after the other; none of them: no steps."""
+    if pieces:
+        return Steps(*map(np.concatenate, zip(*pieces, strict=True)))
     empty, flags = np.zeros(0), np.zeros(0, dtype=np.bool_)
     return Steps(np.zeros(0, dtype=np.int64), empty, empty, empty, empty, empty, flags, flags)

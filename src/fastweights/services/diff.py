@@ -57,11 +57,12 @@ def overall(state_a: bytes, state_b: bytes) -> dict[str, float | None]:
     names = [n for n in sorted(a) if n.startswith("weights/") and n in b and a[n].shape == b[n].shape]
     flat_a = np.concatenate([np.zeros(0), *(a[n].ravel() for n in names)])
     flat_b = np.concatenate([np.zeros(0), *(b[n].ravel() for n in names)])
-    figures = _figures(flat_a, flat_b)
-    return {key: figures[key] for key in ("l2", "max", "relative", "cosine")}
+    found = figures(flat_a, flat_b)
+    return {key: found[key] for key in ("l2", "max", "relative", "cosine")}
 
 
-def _figures(a: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
+def figures(a: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
+    """Of the change from ``a`` to ``b``; None where it cannot be said (a norm of 0)."""
     import numpy as np
 
     delta = b - a
@@ -99,7 +100,7 @@ def _change(name: str, a: NDArray[Any] | None, b: NDArray[Any] | None) -> Tensor
         name=short,
         part=part,
         **shapes,
-        **_figures(a, b),
+        **figures(a, b),
         changed_rows=int((norms > 0).sum()),
         rows=rows,
         top_rows=[RowChange(row=i, l2=float(norms[i])) for i in top],

@@ -20,25 +20,26 @@ from fastweights.guard.event import Event
 from fastweights.models.nano_config import DEFAULT_RULE, RULES, NanoConfig, NanoLearning, NanoPretrain
 from fastweights.services.nano_plot import NO_PLOTS, can_plot, curves_png
 from fastweights.services.nano_records import NanoBase, NanoEvalRequest, NanoRun, NanoRunRequest, NanoUpdate
+from fastweights.services.nano_rows import per_step_csv
 from fastweights.store import atomic
+from fastweights.store.nano_files import (
+    BASE,
+    CHECKPOINT,
+    META,
+    NANO_RUNS,
+    PER_STEP,
+    PLOT,
+    REQUEST,
+    SUMMARY,
+    UPDATES,
+)
 from fastweights.store.root import Store, new_id, now
 from fastweights.store.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from fastweights.evals.nano import Run
     from fastweights.models.nano import NanoSSM
-    from fastweights.models.nano_reader import Steps
 
-BASE, NANO_RUNS = "base", "nano_runs"
-CHECKPOINT, META = "base_checkpoint.safetensors", "base_meta.json"
-REQUEST, PER_STEP, UPDATES, SUMMARY, PLOT = (
-    "request.json",
-    "per_step.csv",
-    "update_events.json",
-    "summary.json",
-    "plot.png",
-)
-CSV_HEAD = "t,baseline_mse,adaptive_mse,did_update,update_ok,session_frozen_mse,oracle_mse,mean_mu_mse"
 _LAST = 100
 
 Note = Callable[[str], None]
@@ -192,16 +193,6 @@ class NanoService:
             base={mode: base.record.checkpoint_sha256 for mode, base in bases.items()},
             cpu_seconds=cpu_seconds(),
         )
-
-
-def per_step_csv(steps: Steps) -> bytes:
-    """:data:`CSV_HEAD` and a line a step; flags are 0 or 1, floats are exact."""
-    columns = (
-        steps.t, steps.baseline, steps.adaptive, steps.did_update.astype(int), steps.update_ok.astype(int),
-        steps.session_frozen, steps.oracle, steps.mean_mu,
-    )  # fmt: skip
-    rows = zip(*(map(repr, column.tolist()) for column in columns), strict=True)
-    return "\n".join([CSV_HEAD, *map(",".join, rows), ""]).encode()
 
 
 def update_record(t: int, event: Event) -> NanoUpdate:

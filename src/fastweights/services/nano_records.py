@@ -10,15 +10,20 @@ from fastweights.models.nano_config import NanoConfig, NanoLearning, NanoPretrai
 from fastweights.services.records import Record
 
 
-class NanoRunRequest(Record):
-    """One trajectory, read once from the base model on."""
+class NanoSetting(Record):
+    """A world, and how a base model learns in it."""
 
-    steps: int = Field(default=1000, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the world: its mu, its actions, its noise")
     mode: Mode = "linear"
     noise: float = Field(default=0.0, ge=0, le=100, description="standard deviation of a random force, each step")
     mu: float | None = Field(default=None, ge=0, le=1, description="friction; default: what the seed draws")
     learning: NanoLearning = NanoLearning()
+
+
+class NanoRunRequest(NanoSetting):
+    """One trajectory, read once from the base model on."""
+
+    steps: int = Field(default=1000, ge=1, le=1_000_000)
 
 
 class NanoEvalRequest(Record):

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import orjson
 
 from fastweights.errors import FastweightsError
 from fastweights.store import atomic, tensors
-from fastweights.store.fsck_base import Report
+from fastweights.store.fsck_base import Level, Report
 from fastweights.store.fsck_sessions import SessionChecks
 from fastweights.store.index import INDEX, folder_ids
 from fastweights.store.locks import process_alive, read_holder
 from fastweights.store.models import CHECKPOINT, MANIFEST, Models
+from fastweights.store.nano_files import BASE, NANO_RUNS, check_base, check_nano_run
 from fastweights.store.objects import sha256
 from fastweights.store.redteam_runs import REDTEAM, check_redteam
 from fastweights.store.root import MODELS, OBJECTS, TEXT_RUNS, Store
@@ -24,6 +26,7 @@ from fastweights.store.runs import Runs, check_run
 from fastweights.store.sessions import Sessions
 from fastweights.store.views import LAYOUTS
 
+FileCheck = Callable[[Store, str], Iterable[tuple[Level, Path, str]]]
 GRACE_SECONDS = 3600.0
 """Unreferenced objects younger than this may belong to a commit under way; garbage collection leaves them."""
 
@@ -51,8 +54,10 @@ class _Checker(SessionChecks):
         self._index(TEXT_RUNS)
         for name in folder_ids(self.store, TEXT_RUNS):
             self._guarded(f"{TEXT_RUNS}/{name}", lambda name=name: self._run(name))
-        for name in folder_ids(self.store, REDTEAM):
-            self._guarded(f"{REDTEAM}/{name}", lambda name=name: self._redteam(name))
+        self._index(NANO_RUNS)
+        for folder, check in ((REDTEAM, check_redteam), (BASE, check_base), (NANO_RUNS, check_nano_run)):
+            for name in folder_ids(self.store, folder):
+                self._guarded(f"{folder}/{name}", lambda f=folder, n=name, c=check: self._plain(f, n, c))
         self._orphans(gc, grace_s)
 
     def _tree(self) -> None:
@@ -116,9 +121,10 @@ class _Checker(SessionChecks):
         if cut_off := check_run(Runs(self.store), name):
             self._found("note", f"{TEXT_RUNS}/{name}", *cut_off)
 
-    def _redteam(self, name: str) -> None:
-        self.report.checked["runs"] += 1
-        for level, path, problem in check_redteam(self.store, name):
+    def _plain(self, folder: str, name: str, check: FileCheck) -> None:
+        """A folder of files without objects: a red-team run, a base model, a run of Nano."""
+        self.report.checked["models" if folder == BASE else "runs"] += 1
+        for level, path, problem in check(self.store, name):
             self._found(level, path, problem)
 
     def _jsonl(self, path: Path) -> None:
