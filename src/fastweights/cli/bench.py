@@ -10,6 +10,41 @@ app = App(name="bench", help="Measure speed; each bench checks that its fast pat
 
 
 @app.command
+def attention(
+    *, seq: int = 2048, heads: int = 4, dim: int = 64, batch: int = 1, window: int = 128, repeats: int = 3
+) -> None:
+    """Window attention: explicit softmax, torch's MATH backend, our own backwards, and those in blocks (banded).
+
+    Milliseconds of forward, backward and double backward, and the memory of all three, after a check that all agree.
+
+    Parameters
+    ----------
+    seq
+        Tokens of a sequence.
+    heads
+        Of the layer.
+    dim
+        Width of a head.
+    batch
+        Sequences side by side.
+    window
+        Tokens that a token sees, itself included.
+    repeats
+        Runs of each; the median counts.
+    """
+    from fastweights.services.bench_attention import PHASES, bench_attention
+
+    result = bench_attention(seq=seq, heads=heads, dim=dim, batch=batch, window=window, repeats=repeats)
+    rows = []
+    for name in ("explicit", "math", "custom", "banded"):
+        peak = result[name]["peak_bytes"]
+        shown = [f"{result[name][f'{phase}_ms']:.1f}" for phase in PHASES]
+        rows.append((name, *shown, "-" if peak is None else f"{peak / 2**20:.0f}"))
+    titles = ("way", "forward ms", "backward ms", "double backward ms", "peak MB")
+    output.current().emit(result, lambda: output.table(rows, titles))
+
+
+@app.command
 def chat(*, model: str | None = None, learn: int = 256, generate: int = 64, repeats: int = 9) -> None:
     """A chat turn: learn from the prompt through the guard, generate, commit (fsync excluded).
 
@@ -66,6 +101,37 @@ def gate(*, size: int = 65_536, repeats: int = 9, seed: int = 0) -> None:
     from fastweights.services.bench_gate import bench_gate
 
     _report(bench_gate(size=size, repeats=repeats, seed=seed))
+
+
+@app.command
+def gradgrad(
+    *, blocks: int = 2, chunks: int = 3, chunk: int = 5, window: int = 6, directions: int = 3, seed: int = 0
+) -> None:
+    """Whether a meta-gradient is exact: against finite differences in fp64, and with inner steps recomputed.
+
+    A small stack of window attention and SwiGLUs of which some learn after each chunk. Exits with 1 if it is not exact.
+
+    Parameters
+    ----------
+    blocks
+        Of the stack, at least 2: only then does the inner gradient go through attention.
+    chunks
+        Chunks read, with an inner step after each.
+    chunk
+        Tokens of a chunk.
+    window
+        Of the attention; it is carried from chunk to chunk.
+    directions
+        Random directions in each group of parameters.
+    seed
+        Of weights, text and directions.
+    """
+    from fastweights.services.bench_gradgrad import bench_gradgrad
+
+    found = bench_gradgrad(blocks=blocks, chunks=chunks, chunk=chunk, window=window, directions=directions, seed=seed)
+    rows = [(f"finite differences, {group}", f"{value:.1e}") for group, value in found["finite_differences"].items()]
+    rows += [(name.replace("_", " "), f"{found[name]:.1e}") for name in ("checkpointed", "first_order")]
+    output.current().emit(found, lambda: output.table(rows, ("relative difference", "worst")))
 
 
 @app.command

@@ -161,9 +161,9 @@ class _Gradients(torch.autograd.Function):
 class WindowAttention(nn.Module):
     """Multi-head :func:`attention` with rotary positions, and optionally RMS-normalised queries and keys (QK-norm).
 
-    The carry is a value of constant size, whatever was read: ``keys`` (rotated) and ``values`` of the last tokens, ``[B,
-    window - 1, C]``, fp32 at least, and ``position`` (int64 ``[B]``: tokens read). A carry without keys starts afresh.
-    A text in pieces, cut anywhere, gives what the whole gives.
+    The carry is a value of constant size, whatever was read: ``keys`` (rotated) and ``values`` of the last tokens,
+    ``[B, window - 1, C]``, fp32 at least, and ``position`` (int64 ``[B]``: tokens read). A carry without keys starts
+    afresh. A text in pieces, cut anywhere, gives what the whole gives.
     """
 
     def __init__(
