@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastweights.guard.lexicon import word_set
-from fastweights.guard.tokens import places_of
+from fastweights.guard.tokens import NEW_SENTENCE, Words, places_of
 
 _OBJECT = r"[qytSdfaAOomlpzg]{0,10}x?[qytSdfaAOomlg]{0,5}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
 _AFTER = (  # "… above", "… you were given", "… that came before", "… I gave you"
@@ -70,6 +70,9 @@ _MODE_BEGINS = word_set("now enter enable enabled activate activated switch enga
 _DARK_MODES = word_set("god jailbreak dan unrestricted unsafe evil opposite chaos sudo")
 
 
+_SENTENCE_END = re.compile(rf"[.!?](?=\s)|\n\s*\n|{NEW_SENTENCE}")
+
+
 class Match(NamedTuple):
     """Words ``[start, stop)`` that make an override, by which rule."""
 
@@ -90,16 +93,14 @@ def hit_of(words: Sequence[str], match: Match, view: str) -> Hit:
     return Hit(" ".join(words[match.start : match.stop])[:120], view, match.rule.rstrip("?"))
 
 
-def matches(words: Sequence[str], codes: str) -> list[Match]:
+def matches(words: Sequence[str], codes: str) -> Iterator[Match]:
     """Every override in the text, its harmless contexts left out. ``codes`` has one class letter for each word."""
-    found: list[Match] = []
     for rule, number, hit in _hits(codes):
         if number >= _MAX_CANDIDATES:  # nobody writes so many by chance, and the rest would go unread
-            found.append(Match(hit.start(), hit.end(), "too many to judge"))
+            yield Match(hit.start(), hit.end(), "too many to judge")
         elif _score(rule, words, codes, hit.start(), hit.end()) >= _HIT:
-            found.append(Match(hit.start(), hit.end(), rule))
-    found.extend(_modes(words, codes))
-    return found
+            yield Match(hit.start(), hit.end(), rule)
+    yield from _modes(words, codes)
 
 
 def _hits(codes: str) -> Iterator[tuple[str, int, re.Match[str]]]:
@@ -195,8 +196,23 @@ def _drop_all(words: Sequence[str], codes: str, start: int, stop: int) -> float:
     return 3 + 2 * after
 
 
+def _sentence_start(words: Sequence[str], start: int) -> int:
+    """The first word of the sentence that word ``start`` stands in, eight words back at most."""
+    floor = max(0, start - 8)
+    if isinstance(words, Words) and not words.flipped:
+        for at in range(start, floor, -1):
+            if _SENTENCE_END.search(words.text, int(words.ends[at - 1]), int(words.starts[at])):
+                return at
+    return floor
+
+
 def _harmless_before(rule: str, words: Sequence[str], codes: str, start: int) -> bool:
-    """Negated, told of somebody else, or supposed: "never ignore …", "people who ignore …", "if you ignore …"."""
+    """Negated, told of somebody else, or supposed: "never ignore …", "people who ignore …", "if you ignore …".
+
+    Only what stands in the same sentence counts.
+    """
+    floor = _sentence_start(words, start)
+    words, codes, start = words[floor : start + 1], codes[floor:], start - floor
     before = codes[max(0, start - 5) : start]
     near = words[max(0, start - 5) : start]
     if codes[start] == "G":
@@ -248,9 +264,8 @@ def _persona(words: Sequence[str], codes: str, start: int, stop: int) -> float:
     return _HIT if near or direct else 0
 
 
-def _modes(words: Sequence[str], codes: str) -> list[Match]:
+def _modes(words: Sequence[str], codes: str) -> Iterator[Match]:
     """ "you are in developer mode", "enable DAN mode", "do anything now"."""
-    found = []
     for at in places_of(words, "mode")[:_MAX_CANDIDATES]:
         name = words[at - 1] if at > 0 else ""
         around = codes[max(0, at - 8) : at + 8]
@@ -258,8 +273,7 @@ def _modes(words: Sequence[str], codes: str) -> list[Match]:
         if name in _MODES and (told or name in _DARK_MODES) and not _hypothetical(words, codes, max(0, at - 3)):
             begun = _MODE_BEGINS & {*words[max(0, at - 6) : at + 4]}
             if begun and (name in _DARK_MODES or ("ub" in around and "now" in words[max(0, at - 6) : at + 4])):
-                found.append(Match(max(0, at - 4), at + 1, "mode"))
+                yield Match(max(0, at - 4), at + 1, "mode")
     for at in places_of(words, "anything")[:_MAX_CANDIDATES]:
         if at > 0 and words[at - 1] == "do" and words[at + 1 : at + 2] == ["now"]:
-            found.append(Match(at - 1, at + 2, "persona"))
-    return found
+            yield Match(at - 1, at + 2, "persona")

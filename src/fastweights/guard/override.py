@@ -4,11 +4,13 @@ Judged are the folded words as they stand, letters squeezed out of separators, l
 rot13, and what base64 or hex runs decode to; and chat-template tags that a user's text should not hold.
 """
 
+import itertools
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
-from fastweights.guard.free_form import MAX_CANDIDATES, candidates, find_free_form, judge_act
+from fastweights.guard.free_form import MAX_CANDIDATES, all_matches, candidates, judge_act
 from fastweights.guard.grammar import COMMANDS, NEUTRAL_NOUNS, Hit, Match, hit_of, matches
 from fastweights.guard.lexicon import UNKNOWN, Letters, Read, class_letters, read_words, word_set
 from fastweights.guard.normalize import MAX_CHARACTERS, fold
@@ -26,8 +28,8 @@ from fastweights.guard.squeezed import (
     scan_squeezed,
 )
 from fastweights.guard.tags import find_tag
-from fastweights.guard.tokens import Words, bytes_of, places_of
-from fastweights.guard.views import decoded, leet, looks_leet, rot13, squeeze
+from fastweights.guard.tokens import NEW_SENTENCE, Words, bytes_of, places_of
+from fastweights.guard.views import decoded, leet, letterless_hidden, looks_leet, rot13, squeeze
 
 _EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
 _BREAKS = (".", "!", "?", "\n")
@@ -44,7 +46,10 @@ _WRITTEN = word_set(  # what stands in a text: "everything above the dashes" is 
 )
 _CONTEXT = 24  # words before a match that a rule may look at
 _ENDS = ("", ".", "!", "?", ":")
-_QUOTES = frozenset("\"'`")
+_OPENS = re.compile(r"(?<!\w)[\"'`](?=\S)")  # an apostrophe between letters is no quote
+_CLOSES = re.compile(r"(?<=\S)[\"'`](?!\w)")
+_CAPITALS = "A-ZΑ-ΩА-ЯЁЅІЈＡ-Ｚ"
+_CAPITAL = re.compile(rf"(\b[a-z][\w'’]*,?[ \t]+|\n[ \t]*)(?=[{_CAPITALS}])")
 _MENTIONS = re.compile(
     r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called"
     r"|says?|saying|said|reads|wrote|typed?|types|quotes?|quoted|words|titled|instance|contains?|detects?|regex|literal)\b"
@@ -58,8 +63,8 @@ def find_override(text: str, tail: str = "") -> Hit | None:
     the text.
     """
     tail = tail[-LOOK_BACK:]
-    folded_tail = fold(tail)
-    folded = folded_tail + fold(text)
+    folded_tail = fold(_with_sentences(tail))
+    folded = folded_tail + fold(_with_sentences(text[-MAX_CHARACTERS:]))
     border = len(folded_tail)
     hit = _scan(folded, border)
     if hit is None:
@@ -74,6 +79,11 @@ def find_override(text: str, tail: str = "") -> Hit | None:
     return hit
 
 
+def _with_sentences(text: str) -> str:
+    """The text with a mark before each capital after a small word, or that begins a line: case is folded away next."""
+    return _CAPITAL.sub(rf"\1{NEW_SENTENCE}", text)
+
+
 def _scan(folded: str, border: int) -> Hit | None:
     read = read_words(folded)
     if hit := _scan_plain(folded, read, border, "plain") or find_tag(folded, read, border):
@@ -86,7 +96,8 @@ def _scan(folded: str, border: int) -> Hit | None:
         return hit
     if looks_leet(folded):
         as_i, as_l = leet(folded)
-        if hit := _scan_plain(as_i, _read_leet(as_i, as_l), border, "leet", as_l, unread=folded):
+        in_words = [*leet(letterless_hidden(folded))]
+        if hit := _scan_plain(in_words[0], _read_leet(*in_words), border, "leet", in_words[1], unread=folded):
             return hit
         for seen in (as_i, as_l) if as_i != as_l else (as_i,):
             again = squeeze(seen)
@@ -110,11 +121,12 @@ def _scan_reversed(folded: str, forward: Words, border: int) -> Hit | None:
     backward = folded[::-1]
     words = forward.each_backwards()
     read = class_letters(words)
-    if _any_match(words.last_first(), Letters(read.codes[::-1], read.free[::-1])) and (
+    last_first = Letters(read.codes[::-1], read.free[::-1])
+    if next(all_matches(words.last_first(), last_first), None) and (
         hit := _scan_plain(backward, read_words(backward), 0, "reversed", until=size - border)
     ):
         return hit
-    if _any_match(words, read):
+    if next(all_matches(words, read), None):
         by_word = WORD.sub(lambda found: found.group()[::-1], folded)
         if hit := _scan_plain(by_word, read_words(by_word), border, "reversed"):
             return hit
@@ -140,12 +152,13 @@ def _scan_plain(
     ``until``: for a reversed text, where the chunk ends in it.
     """
     words, letters = read
-    found = matches(words, letters.codes)
-    found += [Match(*hit) for hit in find_free_form(words, letters.free)]
-    found += _by_sentence(folded, read)
-    if not found and _ends_with_earlier(folded, words):  # "ignore all of the above." and then another sentence
+    found = itertools.chain(all_matches(words, letters), _by_sentence(folded, read))
+    first = next(found, None)
+    if first is not None:
+        found = itertools.chain((first,), found)
+    elif _ends_with_earlier(folded, words):  # "ignore all of the above." and then another sentence
         words, codes = _with_breaks(folded, words, letters.codes)
-        found = [match for match in matches(words, codes) if match.rule == "drop all"]
+        found = (match for match in matches(words, codes) if match.rule == "drop all")
     for match in found:
         start, end = int(words.starts[match.start]), int(words.ends[match.stop - 1])
         if other is not None and folded[start:end] == other[start:end] == unread[start:end]:
@@ -162,22 +175,21 @@ def _scan_plain(
     return None
 
 
-def _by_sentence(folded: str, read: Read) -> list[Match]:
+def _by_sentence(folded: str, read: Read) -> Iterator[Match]:
     """Free-form overrides that one sentence makes, whatever those around it say."""
     acts = np.array(candidates(read.letters.free)[:MAX_CANDIDATES], dtype=np.int64)
     if not len(acts):
-        return []
+        return
     raw = bytes_of(folded)
     breaks = np.flatnonzero(_IS_BREAK[raw[:-1]] & _IS_SPACE[raw[1:]] & ((raw[:-1] != 10) | (raw[1:] == 10)))
     next_break = np.searchsorted(breaks, read.words.starts[acts])
     bounds = np.searchsorted(read.words.starts, np.concatenate(([0], breaks, [len(folded)])))
-    found = []
     for at, low, high in zip(acts.tolist(), bounds[next_break].tolist(), bounds[next_break + 1].tolist(), strict=True):
         low, high = max(low, at - _CONTEXT), min(high, at + _CONTEXT)
         if low > at - 12 or high < at + _CONTEXT:  # else the sentences around it had no say
             hit = judge_act(read.words[low:high], read.letters.free[low:high], at - low)
-            found += [] if hit is None else [Match(hit[0] + low, hit[1] + low, hit[2])]
-    return found
+            if hit is not None:
+                yield Match(hit[0] + low, hit[1] + low, hit[2])
 
 
 def _completed(read: Read, match: Match, border: int) -> bool:
@@ -187,7 +199,7 @@ def _completed(read: Read, match: Match, border: int) -> bool:
     before = int(np.searchsorted(read.words.ends, border, "right"))
     first = max(0, match.start - _CONTEXT)
     words, codes, free = read.words[first:before], read.letters.codes[first:before], read.letters.free[first:before]
-    seen = [*matches(words, codes), *(Match(*hit) for hit in find_free_form(words, free))]
+    seen = all_matches(words, Letters(codes, free))
     return all(first + one.stop <= match.start or first + one.start >= match.stop for one in seen)
 
 
@@ -213,10 +225,6 @@ def _with_breaks(folded: str, words: Words, codes: str) -> tuple[Words, str]:
     hashes = np.concatenate((words.hashes, np.zeros(len(breaks), dtype=np.uint64)))
     letters = np.frombuffer((codes + "." * len(breaks)).encode("ascii"), dtype=np.uint8)[order]
     return Words(folded, starts[order], ends[order], hashes[order]), letters.tobytes().decode("ascii")
-
-
-def _any_match(words: Words, letters: Letters) -> bool:
-    return bool(matches(words, letters.codes) or find_free_form(words, letters.free))
 
 
 def _read_leet(as_i: str, as_l: str) -> Read:
@@ -245,10 +253,15 @@ def _above_a_thing(folded: str, end: int) -> bool:
 
 
 def _mentioned(folded: str, start: int, end: int) -> bool:
-    """Quoted in prose that talks about such phrases: the quote opens just before and closes just after."""
-    before, after = folded[max(0, start - 48) : start], folded[end : end + 64]
-    opening = max(before.rfind(quote) for quote in _QUOTES)
-    if opening < 0 or not any(quote in after for quote in _QUOTES):
+    """Quoted in prose that talks about such phrases: the same sign opens just before and closes just after."""
+    opens = {found.group(): found.end() for found in _OPENS.finditer(folded, max(0, start - 48), start + 1)}
+    closes = {found.group() for found in _CLOSES.finditer(folded, end, end + 64)}
+    if not any(sign in closes and not _closed(folded, sign, at, start) for sign, at in opens.items()):
         return False
+    after = folded[end : end + 64]
     said = re.sub(r"[^a-z]+", " ", folded[max(0, start - 160) : start] + " . " + after)
     return _MENTIONS.search(said) is not None
+
+
+def _closed(folded: str, sign: str, start: int, stop: int) -> bool:
+    return any(found.group() == sign for found in _CLOSES.finditer(folded, start, stop))

@@ -15,12 +15,17 @@ _BASE = 0x9E3779B97F4A7C15
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _APOSTROPHE = 39
 
+NEW_SENTENCE = "\v"
+"""Stands in a folded text before a capital that begins a sentence without a full stop before it."""
+
 
 class Words(Sequence[str]):
     """The words of ``text``: word i is ``text[starts[i]:ends[i]]`` (backwards if ``flipped``) and has ``hashes[i]``."""
 
     def __init__(self, text: str, starts: np.ndarray, ends: np.ndarray, hashes: np.ndarray, flipped: bool = False):
         self.text, self.starts, self.ends, self.hashes, self.flipped = text, starts, ends, hashes, flipped
+        self._asked = 0
+        self._cut: list[str] = []  # all words, once so many were asked for that this is quicker
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -30,11 +35,21 @@ class Words(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        step = -1 if self.flipped else 1
+        if self._cut:
+            return self._cut[index]
+        self._asked += 1
+        if self._asked > 64 + len(self) // 32:
+            self._cut = self._spelt(slice(None))
+            return self._cut[index]
         if isinstance(index, slice):
-            spans = zip(self.starts[index].tolist(), self.ends[index].tolist(), strict=True)
-            return [self.text[start:end][::step] for start, end in spans]
-        return self.text[self.starts[index] : self.ends[index]][::step]
+            return self._spelt(index)
+        return self.text[self.starts[index] : self.ends[index]][:: -1 if self.flipped else 1]
+
+    def _spelt(self, index: slice) -> list[str]:
+        text, spans = self.text, zip(self.starts[index].tolist(), self.ends[index].tolist(), strict=True)
+        if self.flipped:
+            return [text[start:end][::-1] for start, end in spans]
+        return [text[start:end] for start, end in spans]
 
     def last_first(self) -> "Words":
         """The same words, the last one first."""

@@ -49,6 +49,22 @@ def leet(folded: str) -> tuple[str, str]:
     return _translate(folded, _LEET_I), _translate(folded, _LEET_L)
 
 
+def letterless_hidden(folded: str) -> str:
+    """The text with "_" for every sign of what stands between blanks without a letter: "1." and "|" are no words."""
+    raw = bytes_of(folded)
+    starts, ends = runs_of((raw != 32) & (raw != 10) & (raw != 9))
+    letters = counts_before((raw - np.uint8(97)) < 26)
+    alone = letters[starts] == letters[ends]
+    if not alone.any():
+        return folded
+    edges = np.zeros(len(raw) + 1, dtype=np.int32)
+    edges[starts[alone]] += 1
+    edges[ends[alone]] -= 1
+    codes = np.frombuffer(folded.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    hidden = np.where(np.cumsum(edges[:-1]) > 0, np.uint32(ord("_")), codes).astype(np.uint32)
+    return hidden.tobytes().decode("utf-32-le", "surrogatepass")
+
+
 def rot13(folded: str) -> str:
     return _translate(folded, _ROT13)
 
