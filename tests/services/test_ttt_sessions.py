@@ -17,6 +17,7 @@ from fastweights.models.ttt_lm_decode import TTTDecoder
 from fastweights.redteam.target import without
 from fastweights.server.app import create_app
 from fastweights.server.deps import Settings
+from fastweights.services.calibration import calibrate_policy
 from fastweights.services.chat import ChatService
 from fastweights.services.evaluation import ppl
 from fastweights.services.generate import ModelPool
@@ -215,6 +216,16 @@ def test_monitor(variant: str, store: Store) -> None:
     still = service.run_request(request.model_copy(update={"updates": False}))
     assert still.summary is not None
     assert still.summary.drift == 0
+
+
+def test_calibration(store: Store, tmp_path: Path) -> None:
+    save_random_ttt(store)
+    (tmp_path / "text").write_text(TEXT * 6)
+    policy, observed = calibrate_policy(ModelPool(store, "cpu"), [tmp_path / "text"], model="ttt", sizes=(16,))
+    assert observed.chunks == 31
+    chats = ChatService(store, "cpu")
+    chats.new(SessionOptions(model="ttt", policy=policy), "s")
+    assert chats.send("s", TEXT, SAID).events
 
 
 def test_ppl(store: Store, tmp_path: Path) -> None:

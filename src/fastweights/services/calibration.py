@@ -94,7 +94,7 @@ def calibrate_policy(
     if not paths:
         raise FastweightsError("benign is empty: give at least one file of harmless text")
     observed = Observed()
-    rate = default_rate(model) if lr is None else lr
+    rate = default_rate(pool, model) if lr is None else lr
     for size in sizes:
         options = MonitorOptions(model=model, chunk_tokens=size, policy=_provisional(), lr=rate)
         for path in paths:
@@ -118,9 +118,11 @@ def calibrate_policy(
     return policy, observed
 
 
-def default_rate(model: str) -> float:
-    """Of a model the learning rate of sessions, which is the higher; of the toy, which has none, the monitor's."""
-    return (MonitorOptions if model == TOY else SessionOptions).model_fields["lr"].default
+def default_rate(pool: ModelPool, model: str) -> float:
+    """Of a model the learning rate of sessions, which is the higher; the monitor's of the toy, which has no sessions,
+    and of a model that learns by a rule of its own, where it means nothing."""
+    own = model == TOY or pool.models.get(model).get("kind") == "ttt_lm"
+    return (MonitorOptions if own else SessionOptions).model_fields["lr"].default
 
 
 def policy_file(policy: Policy, command: str, paths: Sequence[Path], sizes: Sequence[int] = SIZES) -> str:
