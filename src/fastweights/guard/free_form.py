@@ -8,12 +8,13 @@ in the number of words.
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fastweights.guard.grammar import NEUTRAL_NOUNS
+from fastweights.guard.grammar import NEUTRAL_NOUNS, Match, matches
+from fastweights.guard.lexicon import Letters
 from fastweights.guard.tokens import counts_before
 
 
@@ -281,10 +282,19 @@ def _harmless(rule: str, words: Sequence[str], free: str, at: int, low: int) -> 
     return False
 
 
-def find_free_form(words: Sequence[str], free: str) -> list[tuple[int, int, str]]:
+def find_free_form(words: Sequence[str], free: str) -> Iterator[tuple[int, int, str]]:
     """Every free-form override. ``free``: the class letter of each word, "x" for unknown ones."""
     places = candidates(free)
-    found = [hit for at in places[:MAX_CANDIDATES] if (hit := judge_act(words, free, at)) is not None]
+    found = False
+    for at in places[:MAX_CANDIDATES]:
+        if (hit := judge_act(words, free, at)) is not None:
+            found = True
+            yield hit
     if len(places) > MAX_CANDIDATES and not found:  # nobody writes so many by chance, and the rest would go unread
-        found.append((places[-1], places[-1] + 1, "too many to judge"))
-    return found
+        yield places[-1], places[-1] + 1, "too many to judge"
+
+
+def all_matches(words: Sequence[str], letters: Letters) -> Iterator[Match]:
+    """Overrides by both grammars, found one by one."""
+    yield from matches(words, letters.codes)
+    yield from (Match(*hit) for hit in find_free_form(words, letters.free))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastweights.guard.free_form import find_free_form
-from fastweights.guard.grammar import Hit, Match, hit_of, matches
+from fastweights.guard.free_form import all_matches
+from fastweights.guard.grammar import Hit, hit_of
 from fastweights.guard.lexicon import class_letters, word_set
 from fastweights.guard.lexicon import words as lexicon
 from fastweights.guard.views import rot13
@@ -161,8 +161,7 @@ def _segment_and_match(letters: str, start: int, at: list[int], folded: str, bor
     if len(cut) < 3 or letters[max(0, start - 5) : start].endswith(("donot", "dont", "not", "never")):
         return None
     words = [word for word, _ in cut]
-    letters_of = class_letters(words)
-    for match in [*matches(words, letters_of.codes), *(Match(*hit) for hit in find_free_form(words, letters_of.free))]:
+    for match in all_matches(words, class_letters(words)):
         if match.rule.endswith("?"):
             continue
         plural = words[match.stop - 1].endswith("s")  # else it may be how another word begins: "prompter"
