@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastweights.core.state import Chunk, Weights
 
 LIMIT = 1e-6  # of the derivative along a direction
-_STEP = 2e-4  # of the finite differences, whose error is of its fourth power
+_STEP = 5e-4  # of the finite differences, whose error is of its fourth power
 DIM, HEADS, VOCAB, BATCH = 8, 2, 11, 2
 
 
@@ -97,7 +97,11 @@ def _difference(
 ) -> float:
     import torch
 
+    from fastweights.core.state import norm_B
+
     direction = {n: torch.randn(theta[n].shape, dtype=torch.float64, generator=gen) for n in members}
+    length = norm_B({n: d.reshape(1, -1) for n, d in direction.items()})[0]
+    direction = {n: d / length for n, d in direction.items()}
 
     def slope(step: float) -> float:
         ahead, behind = (
@@ -108,7 +112,11 @@ def _difference(
 
     measured = (4 * slope(_STEP / 2) - slope(_STEP)) / 3
     computed = sum(float((exact[n] * d).sum()) for n, d in direction.items())
-    return abs(measured - computed) / max(abs(computed), 1e-3)
+    size = sum(d.numel() for d in direction.values())
+    usual = (
+        float(norm_B({n: exact[n].reshape(1, -1) for n in members})) / size**0.5
+    )  # a chance direction's may be next to 0
+    return abs(measured - computed) / max(abs(computed), usual)
 
 
 def _texts(chunks: int, length: int, seed: int) -> list[Chunk]:
