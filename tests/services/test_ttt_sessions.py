@@ -222,7 +222,7 @@ def test_calibration(store: Store, tmp_path: Path) -> None:
     save_random_ttt(store)
     (tmp_path / "text").write_text(TEXT * 6)
     policy, observed = calibrate_policy(ModelPool(store, "cpu"), [tmp_path / "text"], model="ttt", sizes=(16,))
-    assert observed.chunks == 31
+    assert observed.chunks == 30
     chats = ChatService(store, "cpu")
     chats.new(SessionOptions(model="ttt", policy=policy), "s")
     assert chats.send("s", TEXT, SAID).events
