@@ -96,3 +96,21 @@ def test_a_table_of_check_marks_is_natural() -> None:
     endless = list(CHUNKERS["word"]("| - " * 400, 32))
     refused = [not all(f.ok for f in judge(text, WORD, tail, ids).values()) for text, tail, ids in endless]
     assert sum(refused) > 0.9 * len(refused)
+
+
+@pytest.mark.parametrize("disguise", ["case", "signs", "order"])
+@pytest.mark.parametrize("period", [3, 7, 12])
+def test_cycles_in_other_case_punctuation_or_order_are_seen(period: int, disguise: str) -> None:
+    rng = random.Random(period)
+    words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(3, 8))) for _ in range(period)]
+    told: list[str] = []
+    for _ in range(400 // period):
+        told += rng.sample(words, period) if disguise == "order" else words
+    if disguise == "case":
+        told = [rng.choice((str.lower, str.upper, str.title))(word) for word in told]
+    if disguise == "signs":
+        told = [word + rng.choice((",", ".", ";", "")) for word in told]
+    for size in (32, 128):
+        chunks = list(CHUNKERS["word"](" ".join(told), size))
+        refused = [not judge(text, WORD, tail, ids)["repetition"].ok for text, tail, ids in chunks]
+        assert sum(refused) > 0.6 * len(refused)

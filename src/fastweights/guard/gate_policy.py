@@ -96,6 +96,7 @@ class RepetitionPolicy(_Config):
     mode: Mode = "enforce"
     cycle: LimitTable | None = None
     compression: LimitTable | None = None
+    vocabulary: LimitTable | None = None
 
 
 class OverridePolicy(_Config):

@@ -44,6 +44,7 @@ def rule_finding(name: str, signals: Signals, text: str, tail: str, policy: Gate
             {
                 "cycle": (signals.cycle, policy.repetition.cycle, _CYCLE),
                 "compression_window": (signals.compression, policy.repetition.compression, _COMPRESSION),
+                "vocabulary": (signals.vocabulary, policy.repetition.vocabulary, _VOCABULARY),
             }
         )
     return _limits(
@@ -58,6 +59,7 @@ _ENTROPY = "token entropy is {value:.2f} bits over {size} tokens (limit {limit:.
 _DIVERSITY = "only {value:.0%} of {size} tokens are distinct (limit {limit:.0%})"
 _CYCLE = "{value:.0%} of the last {size} words repeat those one cycle before (limit {limit:.0%})"
 _COMPRESSION = "the text compresses to {value:.0%} of its {size} bytes (limit {limit:.0%})"
+_VOCABULARY = "only {value:.0%} of the last {size} words are distinct (limit {limit:.0%})"
 _ENCODED = "{value:.0%} of the last {size} characters look like base64 or hex (limit {limit:.0%})"
 _MINIFIED = "{value:.0%} of the last {size} characters look like minified code (limit {limit:.0%})"
 

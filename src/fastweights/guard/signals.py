@@ -28,6 +28,7 @@ _REGION = 256  # blob and minified shares are of at least so many characters
 _MIN_UNITS = 24
 _COMPRESSED = 4096  # characters that are compressed at most
 _COMPARED_UNITS = 48
+_CYCLE_WINDOW = 2 * LOOK_BACK + 1024  # characters
 _MIN_RULER = 6
 _SIGN = re.compile(r"[^\w\s]")
 _LONGEST_RULER = 160
@@ -49,6 +50,7 @@ class Signals(NamedTuple):
     cycle: Statistic | None  # share of the latest words that repeat those one period before, by number of words
     blob: Statistic | None  # share of characters in base64- or hex-like runs, by characters
     minified: Statistic | None  # share of characters in code without spaces
+    vocabulary: Statistic | None  # distinct / all of the latest words, whatever their case
 
 
 def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
@@ -63,14 +65,23 @@ def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
         text[max(0, start - LOOK_BACK) : start + MAX_SCANNED] for start in range(0, len(text), MAX_SCANNED)
     ]  # fmt: skip
     found = [_text_statistics(piece, kept if i == 0 else "") for i, piece in enumerate(pieces)]
-    compression, cycle, blob, minified = zip(*found, strict=True)
-    return Signals(entropy, diversity, _worst(compression, low=True), _worst(cycle), _worst(blob), _worst(minified))
+    compression, cycle, blob, minified, vocabulary = zip(*found, strict=True)
+    return Signals(
+        entropy,
+        diversity,
+        _worst(compression, low=True),
+        _worst(cycle),
+        _worst(blob),
+        _worst(minified),
+        _worst(vocabulary, low=True),
+    )
 
 
 def _text_statistics(text: str, tail: str) -> tuple[Statistic | None, ...]:
     window = _shorten_rulers(tail + text)
     fresh = max(0, len(window) - len(_shorten_rulers(tail)))
-    return compression(window), cycle(window, fresh), *blobs(window, fresh)
+    words = [(found.group(), found.start()) for found in _UNIT.finditer(window[-_CYCLE_WINDOW:].lower())]
+    return compression(window), cycle(window, words, fresh), *blobs(window, fresh), vocabulary(words)
 
 
 def _worst(values: Sequence[Statistic | None], low: bool = False) -> Statistic | None:
@@ -160,24 +171,27 @@ def compression(window: str) -> Statistic | None:
     return Statistic(len(zlib.compress(data, 9)) / len(data), len(data))
 
 
-def cycle(window: str, fresh: int) -> Statistic | None:
+def cycle(window: str, units: Sequence[tuple[str, int]], fresh: int) -> Statistic | None:
     """The largest share, over all periods, of the latest words that equal the word one period earlier.
 
-    The latest words are the last ``fresh`` characters' (48 words at least, where there are so many). Punctuation weighs
-    a quarter of a word. The size is the number of words compared.
+    ``units``: the words and signs of the window's end and where they stand. The latest words are the last ``fresh``
+    characters' (48 at least, where there are so many). Signs count, a quarter of a word each, only where there are
+    few words: a cycle is one whatever stands between its words. The size is the number of units compared.
     """
-    found = [(hash(m.group()), m.start()) for m in _UNIT.finditer(window[-2 * LOOK_BACK - 1024 :])]
-    if len(found) < _MIN_UNITS:
+    words = [unit for unit in units if unit[0].isalnum()]
+    units = words if len(words) >= _MIN_UNITS else units
+    if len(units) < _MIN_UNITS:
         return None
-    units = [unit for unit, _ in found]
-    border = min(len(window), 2 * LOOK_BACK + 1024) - fresh
-    latest = min(256, max(_COMPARED_UNITS, sum(start >= border for _, start in found)))
-    return _cycle(np.array(units, dtype=np.int64), _weights(window, found), latest)
+    border = min(len(window), _CYCLE_WINDOW) - fresh
+    latest = min(256, max(_COMPARED_UNITS, sum(start >= border for _, start in units)))
+    weights = np.array([1.0 if unit.isalnum() else 0.25 for unit, _ in units], dtype=np.float32)
+    return _cycle(np.array([hash(unit) for unit, _ in units], dtype=np.int64), weights, latest)
 
 
-def _weights(window: str, found: Sequence[tuple[int, int]]) -> np.ndarray:
-    base = max(0, len(window) - (2 * LOOK_BACK + 1024))
-    return np.array([1.0 if window[base + start].isalnum() else 0.25 for _, start in found], dtype=np.float32)
+def vocabulary(units: Sequence[tuple[str, int]]) -> Statistic | None:
+    """Distinct over all of the last 256 words; a few words in any order, case or punctuation are a small vocabulary."""
+    words = [unit for unit, _ in units if unit.isalnum()][-256:]
+    return Statistic(len(set(words)) / len(words), len(words)) if words else None
 
 
 def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
