@@ -7,8 +7,9 @@ from fastweights.models.nano import NanoSSM
 from fastweights.models.nano_config import NanoConfig, NanoPretrain
 from fastweights.train.nano import pretrain
 
+QUICK = NanoPretrain(worlds=64, length=192, steps=400)
+
 
 @functools.cache
 def base(mode: Mode = "linear") -> NanoSSM:
-    how = NanoPretrain(worlds=64, length=192, steps=400)
-    return NanoSSM(NanoConfig(), pretrain(mode, how=how).weights)
+    return NanoSSM(NanoConfig(), pretrain(mode, how=QUICK).weights)

@@ -15,6 +15,8 @@ from fastweights.server.app import create_app
 from fastweights.server.deps import Settings
 from fastweights.services.chat import ChatService
 from fastweights.services.jobs import TrainJobs
+from fastweights.services.nano_records import NanoSetting
+from fastweights.services.nano_sessions import NanoSessionService
 from fastweights.services.records import SessionOptions
 from fastweights.services.redteam_jobs import RedteamJobs
 from fastweights.store.root import Store
@@ -31,11 +33,17 @@ OPERATIONS = [
 ]
 
 
+EXAMPLES = {"/api/sessions/{session_id}/verify": 8}  # it reads every run again that the tests before it made
+
+
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("schema") / "root")
     save_random_model(store, "tiny")
     ChatService(store).new(SessionOptions(model="tiny"), "s1")
+    nano = NanoSessionService(store)
+    nano.new(NanoSetting(), "s1")
+    nano.run("s1", 64)
     app = create_app(Settings(root=store.root, web=None))
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers={"host": "localhost"})
 
@@ -50,7 +58,11 @@ def test_every_operation(schema, method, path, monkeypatch):
     bad = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
     statuses = set()
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+    @settings(
+        max_examples=EXAMPLES.get(path, 25),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
     @given(case=good | bad, known=st.booleans())
     def walk(case, known):
         parameters = case.path_parameters or {}
@@ -60,6 +72,8 @@ def test_every_operation(schema, method, path, monkeypatch):
         for body in (case.body, case.body.get("sampling") if isinstance(case.body, dict) else None):
             if isinstance(body, dict) and isinstance(body.get("max_new_tokens"), int):
                 body["max_new_tokens"] = min(body["max_new_tokens"], 8)  # long replies cost time and find nothing
+            if isinstance(body, dict) and isinstance(body.get("steps"), int):
+                body["steps"] = min(body["steps"], 64)  # and so do long runs
         response = case.call(headers={"host": "localhost"})
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)

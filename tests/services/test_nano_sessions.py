@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastweights.errors import Conflict, FastweightsError, NotFound
-from fastweights.models.nano_config import RULES, NanoLearning, NanoPretrain, Rule
+from fastweights.models.nano_config import RULES, NanoLearning, Rule
 from fastweights.services.nano import NanoService
 from fastweights.services.nano_records import NanoSetting
 from fastweights.services.nano_sessions import NanoSessionService
@@ -15,15 +15,14 @@ from fastweights.store import atomic
 from fastweights.store.fsck import fsck
 from fastweights.store.nano_files import PER_STEP, UPDATES
 from fastweights.store.root import Store
-
-SMALL = NanoPretrain(worlds=64, length=192, steps=300)
+from tests.models.nano_models import QUICK
 
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> NanoService:
     service = NanoService(Store(tmp_path_factory.mktemp("bases")))
-    service.pretrain("linear", SMALL)
-    service.pretrain("nonlinear", SMALL)
+    service.pretrain("linear", QUICK)
+    service.pretrain("nonlinear", QUICK)
     return service
 
 
@@ -79,7 +78,7 @@ def test_what_a_session_keeps(service: NanoSessionService) -> None:
         assert len(json.loads((where / UPDATES).read_bytes())) == one.committed + one.blocked + one.rolled_back == 6
     detail = service.show("s1")
     assert [r.run_id for r in detail.runs] == [run.run_id, again.run_id]
-    assert (detail.step, detail.writes, detail.n_runs) == (400, 12, 2)
+    assert (detail.step, detail.writes, detail.n_turns) == (400, 12, 2)
     assert [s.session_id for s in service.list()] == ["s1"]
     assert fsck(service.sessions.store).findings == []
 
@@ -189,11 +188,11 @@ def test_a_busy_session_and_wrong_ids(service: NanoSessionService) -> None:
 def test_a_new_base_model_changes_no_session(store: Store) -> None:
     """The base is part of a session's state: it is trained anew, and all goes on as before."""
     bases = NanoService(store)
-    bases.pretrain("linear", SMALL)
+    bases.pretrain("linear", QUICK)
     service = NanoSessionService(store)
     service.new(_setting(), "s1")
     service.run("s1", 64)
-    bases.pretrain("linear", SMALL.model_copy(update={"seed": 1}))
+    bases.pretrain("linear", QUICK.model_copy(update={"seed": 1}))
     service.run("s1", 64)
     assert service.verify("s1").ok
     path = store.path("base", "linear", "base_meta.json")
@@ -209,7 +208,7 @@ def test_fsck_knows_single_runs(store: Store, bases: NanoService) -> None:
     from fastweights.services.nano_records import NanoRunRequest
 
     service = NanoService(store)
-    service.pretrain("linear", SMALL)
+    service.pretrain("linear", QUICK)
     run = service.run(NanoRunRequest(steps=64), plot=False)
     assert fsck(store).findings == []
     folder = store.path("nano_runs", run.run_id)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
+from fastweights.cli.nano_session import app as session_app
 from fastweights.hints import validate_given
 from fastweights.models.nano_config import NanoLearning, NanoPretrain
 from fastweights.services.nano_records import NanoBase, NanoRun, NanoRunRequest
@@ -12,6 +13,8 @@ from fastweights.services.nano_records import NanoBase, NanoRun, NanoRunRequest
 app = App(
     name="nano", help="Nano: weights that learn a world whose friction is hidden, beside an oracle that knows it."
 )
+
+app.command(session_app)
 
 ModeName = Literal["linear", "nonlinear"]
 RuleName = Literal["rls", "muon", "sgd"]

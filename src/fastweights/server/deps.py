@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastweights.services.chat import ChatService
     from fastweights.services.generate import GenerateService
     from fastweights.services.monitor import MonitorService
+    from fastweights.services.nano_sessions import NanoSessionService
 
 __all__ = ["ID_PATTERN", "Services", "Settings", "StrictJSONRoute", "Use"]
 
@@ -82,6 +83,12 @@ class Services:
     def monitor(self) -> "MonitorService":
         with self._lock:
             return self._made[2]
+
+    @cached_property
+    def nano(self) -> "NanoSessionService":
+        from fastweights.services.nano_sessions import NanoSessionService
+
+        return NanoSessionService(self.store)
 
     @property
     def device(self) -> str:

@@ -38,15 +38,16 @@ class NanoSteps(Record):
 
 
 class NanoSession(Record):
-    """A session of Nano. ``root``: its initial commit; ``n_runs``: that its state has seen."""
+    """A session of Nano. ``model``: its base model, one a mode; ``root``: its initial commit; ``n_turns``: the runs that
+    its state has seen."""
 
     session_id: str
-    mode: Mode
+    model: Mode
     options: NanoSetting
     signature: NanoSignature
     head: str
     root: str
-    n_runs: int
+    n_turns: int
     title: str
     parent_session: str | None
     forked_from: str | None

@@ -242,7 +242,7 @@ def _info(meta: Meta) -> NanoSession:
     pinned = _options(meta)
     return NanoSession(
         session_id=meta.id,
-        mode=pinned.mode,
+        model=pinned.mode,
         options=pinned.setting(),
         signature=NanoSignature(
             parent_session=meta.parent_session,
@@ -252,7 +252,7 @@ def _info(meta: Meta) -> NanoSession:
         ),
         head=meta.head,
         root=meta.root,
-        n_runs=meta.turns,
+        n_turns=meta.turns,
         title=meta.title,
         parent_session=meta.parent_session,
         forked_from=meta.forked_from,

@@ -1,0 +1,112 @@
+"""Nano's sessions and the index over HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fastweights.services.nano import NanoService
+from fastweights.services.nano_records import NanoRunRequest
+from fastweights.store.root import Store
+from fastweights.store.sessions import Sessions
+from tests.models.nano_models import QUICK
+
+
+@pytest.fixture
+def url(client: TestClient, tiny_store: Store) -> str:
+    NanoService(tiny_store).pretrain("linear", QUICK)
+    made = client.post("/api/sessions", json={"session_id": "s1", "seed": 3, "learning": {"rule": "sgd"}})
+    assert made.status_code == 201
+    assert made.json()["options"]["learning"]["rule"] == "sgd"
+    return "/api/sessions/s1"
+
+
+def _events(text: str) -> list[tuple[str, Any]]:
+    found = []
+    for block in text.replace("\r\n", "\n").split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "event" in lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
+
+
+def test_a_run_and_what_it_left(client: TestClient, url: str) -> None:
+    run = client.post(f"{url}/run", json={"steps": 100}).json()
+    assert (run["steps"], run["committed"], run["stopped"]) == (100, 3, "steps")
+    assert client.get(url).json()["runs"] == [run]
+    assert client.get("/api/sessions").json()[0]["n_turns"] == 1
+    rows = client.get(f"{url}/runs/{run['run_id']}/steps", params={"offset": 90, "limit": 20}).json()
+    assert rows["total"] == 100
+    assert rows["t"] == [*range(91, 101)]
+    assert rows["did_update"][5]  # after step 96
+    assert rows["baseline_mse"] == rows["session_frozen_mse"] != rows["adaptive_mse"]
+    updates = client.get(f"{url}/runs/{run['run_id']}/updates").json()
+    assert [u["t"] for u in updates] == [32, 64, 96]
+    assert all(u["grad_norm"] > 0 for u in updates)
+    weights = client.get(f"{url}/weights", params={"against": "init"}).json()
+    assert [m["name"] for m in weights["matrices"]] == ["W_u", "B", "W_o"]
+    assert all(m["from_base"]["l2"] > 0 for m in weights["matrices"])
+    assert client.post(f"{url}/verify").json()["ok"]
+
+
+def test_a_run_as_it_happens(client: TestClient, url: str) -> None:
+    answer = client.post(f"{url}/run/stream", json={"steps": 80})
+    events = _events(answer.text)
+    assert [kind for kind, _ in events] == ["steps", "update", "steps", "update", "steps", "done"]
+    run = events[-1][1]
+    rows = client.get(f"{url}/runs/{run['run_id']}/steps").json()
+    for column in ("t", "adaptive_mse", "update_ok"):
+        assert [v for kind, block in events if kind == "steps" for v in block[column]] == rows[column]
+    stored = client.get(f"{url}/runs/{run['run_id']}/updates").json()
+    assert [update for kind, update in events if kind == "update"] == stored
+
+
+def test_the_verbs(client: TestClient, url: str) -> None:
+    client.post(f"{url}/run", json={"steps": 64})
+    fork = client.post(f"{url}/fork", json={"name": "s2", "keep_momentum": False})
+    assert fork.status_code == 201
+    signature = fork.json()["signature"]
+    assert (signature["parent_session"], signature["root_session"]) == ("s1", "s1")
+    assert [c["kind"] for c in client.get("/api/sessions/s2/log").json()] == ["fork", "run", "init"]
+    assert client.post("/api/sessions/s2/tag", json={"name": "best"}).json()["tag"] == "best"
+    assert client.post("/api/sessions/s2/reset").json()["n_turns"] == 0
+    assert client.post("/api/sessions/s2/checkout", json={"commit": "best"}).json()["n_turns"] == 1
+    assert client.get(f"{url}/diff", params={"other": "s2"}).json()["l2"] == 0
+
+
+def test_errors(client: TestClient, url: str, tiny_store: Store) -> None:
+    for method, path, body, status in (
+        ("GET", "/api/sessions/none", None, 404),
+        ("POST", "/api/sessions/none/run", {"steps": 10}, 404),
+        ("POST", "/api/sessions/none/run/stream", {"steps": 10}, 404),
+        ("GET", f"{url}/runs/none/steps", None, 404),
+        ("GET", f"{url}/weights?at=ffff", None, 404),
+        ("POST", "/api/sessions", {"session_id": "s1"}, 409),
+        ("POST", "/api/sessions", {"mode": "cubic"}, 422),
+        ("POST", "/api/sessions", {"seed": "3"}, 422),
+        ("POST", f"{url}/run", {"steps": 0}, 422),
+        ("POST", f"{url}/run", {"steps": 20_001}, 422),
+        ("POST", f"{url}/run", {"step": 10}, 422),
+    ):
+        answer = client.request(method, path, json=body)
+        assert answer.status_code == status, (path, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"]
+    with Sessions(tiny_store, "nano").lock("s1", "running"):
+        for path in ("run", "run/stream", "reset"):
+            answer = client.post(f"{url}/{path}", json={"steps": 10} if path != "reset" else {})
+            assert answer.status_code == 409
+            assert "running" in answer.json()["detail"]
+
+
+def test_the_index_has_both_kinds(client: TestClient, url: str, tiny_store: Store) -> None:
+    client.post("/api/text/sessions", json={"model": "tiny", "session_id": "t1"})
+    single = NanoService(tiny_store).run(NanoRunRequest(steps=64, seed=2), plot=False)
+    monitor = client.post("/api/text/runs", json={"text": "a few words"}).json()
+    index = client.get("/api/index").json()
+    assert {(s["kind"], s["session_id"]) for s in index["sessions"]} == {("text", "t1"), ("nano", "s1")}
+    assert {(r["kind"], r["run_id"]) for r in index["runs"]} == {("text", monitor["run_id"]), ("nano", single.run_id)}
+    assert {r["title"] for r in index["runs"]} == {"text", "linear world 2, rls, 64 steps"}
+    assert [b["mode"] for b in index["bases"]] == ["linear"]
+    assert "tiny" in {m["model_id"] for m in index["models"]}
