@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastweights.errors import Unsupported
 from fastweights.layers.ttt_config import TTTConfig, official
 from fastweights.models.registry import build
 from fastweights.models.ttt_lm import TTTLM
-from fastweights.models.ttt_lm_config import PLAN_ONLY, PRESETS, TTTLMConfig, parameters, plan
+from fastweights.models.ttt_lm_config import PLAN_ONLY, PRESETS, AttentionConfig, TTTLMConfig, parameters, plan
 from fastweights.models.ttt_lm_decode import TTTDecoder
 
 SIZES: dict[str, Any] = {"dim": 16, "heads": 2, "chunk": 4}
@@ -22,9 +23,13 @@ MIXERS = {
 }
 
 
+ATTENTION = {"attention": AttentionConfig(window=5), "attention_qk": AttentionConfig(window=30, qk_norm=True)}
+
+
 def make(name: str, dtype: torch.dtype = torch.float64, **fields: Any) -> TTTLM:
     torch.manual_seed(0)
-    model = TTTLM(TTTLMConfig(vocab_size=32, layers=2, mixer=MIXERS[name], **fields)).to(dtype)
+    mixer, attention = MIXERS.get(name, MIXERS["lab"]), ATTENTION.get(name)
+    model = TTTLM(TTTLMConfig(vocab_size=32, layers=2, mixer=mixer, attention=attention, **fields)).to(dtype)
     with torch.no_grad():
         for p in model.parameters():
             p += torch.randn(p.shape) * 0.1
@@ -35,7 +40,7 @@ def ids(T: int, B: int = 2) -> Tensor:
     return torch.randint(0, 32, (B, T), generator=torch.Generator().manual_seed(T))
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", [*MIXERS, *ATTENTION])
 def test_pieces_and_padding_equal_the_whole(name: str) -> None:
     model, x = make(name).eval().requires_grad_(False), ids(13)
     whole, end = model(x)
@@ -49,7 +54,7 @@ def test_pieces_and_padding_equal_the_whole(name: str) -> None:
     torch.testing.assert_close(ragged[1, :7], whole[1, :7])
 
 
-@pytest.mark.parametrize("name", ["lab", "mamba"])
+@pytest.mark.parametrize("name", ["lab", "mamba", "attention"])
 @pytest.mark.parametrize("start", [0, 3])
 def test_checkpoints_through_time_give_equal_gradients(name: str, start: int) -> None:
     results = []
@@ -80,7 +85,7 @@ def test_checkpoints_keep_boundaries_only() -> None:
     assert held[2] < held[0] / 3
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", [*MIXERS, *ATTENTION])
 def test_numpy_decoder_equals_decode(name: str) -> None:
     model, x = make(name, torch.float32).eval().requires_grad_(False), ids(30, B=1)
     _, carry = model(x[:, :6])
@@ -159,3 +164,20 @@ def test_parameters_are_counted_right(name: str) -> None:
     for tie in (True, False):
         model = make(name, tie_head=tie)
         assert sum(p.numel() for p in model.parameters()) == parameters(model.config)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_window_attention_in_place_of_ttt(name: str) -> None:
+    model, x = make(name).eval(), ids(10)
+    assert parameters(model.config) == sum(p.numel() for p in model.parameters())
+    assert plan(model.config)["flops_per_token"] > 0
+    whole, _ = model(x)
+    carry, outs = model.init_carry(2), []
+    for t in range(10):
+        logits, carry = model.decode(x[:, t : t + 1], carry)
+        outs.append(logits)
+    torch.testing.assert_close(torch.cat(outs, dim=1), whole)
+    with pytest.raises(Unsupported, match="no fast weights"):
+        _ = model.blocks
+    with pytest.raises(ValueError, match="leave them out"):
+        TTTLMConfig(vocab_size=32, mixer=MIXERS["mamba"], attention=ATTENTION[name])

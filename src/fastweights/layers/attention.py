@@ -227,12 +227,12 @@ class WindowAttention(nn.Module):
         counts_B = torch.full_like(position_B, T)
         if lengths is not None:
             counts_B = torch.tensor(lengths, dtype=position_B.dtype, device=position_B.device)
-        after = {"keys": self._last(k, T - counts_B), "values": self._last(v, T - counts_B)}
+        after = {name: self._last(x, T, T - counts_B) for name, x in (("keys", k), ("values", v))}
         return self.o(y.to(x_BTC.dtype)), {**carry, **after, "position": position_B + counts_B}
 
-    def _last(self, x_BSC: Tensor, padding_B: Tensor) -> Tensor:
-        """The window for the next call: the last ``window - 1`` real ones of each row."""
+    def _last(self, x_BSC: Tensor, T: int, padding_B: Tensor) -> Tensor:
+        """The window for the next call: the last ``window - 1`` real ones of each row, which ends in T tokens."""
         keep = self.window - 1
-        x_BSC = F.pad(x_BSC, (0, 0, max(0, keep - x_BSC.shape[1]), 0))
+        x_BSC = F.pad(x_BSC, (0, 0, keep + T - x_BSC.shape[1], 0))  # a fresh start came without
         index_BK = torch.arange(x_BSC.shape[1] - keep, x_BSC.shape[1], device=x_BSC.device) - padding_B[:, None]
         return x_BSC.gather(1, index_BK.unsqueeze(-1).expand(-1, -1, x_BSC.shape[-1]))

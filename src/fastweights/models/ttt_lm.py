@@ -1,5 +1,7 @@
 """TTTLM: a Llama-style language model whose sequence layers are TTT layers; its state is the layers' fast weights.
 
+For comparison, the same model may have window attention in their place (``config.attention``).
+
 Legend: B sequences, T time, D channels, V vocabulary, H hidden width.
 """
 
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from fastweights.errors import Unsupported
+from fastweights.layers.attention import WindowAttention
 from fastweights.layers.conv import CausalConv
 from fastweights.layers.linear import Linear
 from fastweights.layers.ttt import TTTLayer
@@ -80,6 +84,36 @@ class Block(nn.Module):
         return x_BTD + self.mlp(self.mlp_norm(x_BTD)), carry
 
 
+class AttentionBlock(nn.Module):
+    """As :class:`Block`, with window attention in the TTT layer's place: no weight is fast, the carry is a window."""
+
+    def __init__(self, config: TTTLMConfig) -> None:
+        super().__init__()
+        mixer, D = config.mixer, config.dim
+        assert config.attention is not None
+        self.mixer_norm = nn.RMSNorm(D, config.norm_eps)
+        self.mixer = WindowAttention(
+            D,
+            mixer.heads,
+            config.attention.window,
+            qk_norm=config.attention.qk_norm,
+            rope_theta=mixer.rope_theta,
+            norm_eps=config.norm_eps,
+            init_std=mixer.init_std,
+        )
+        self.mlp_norm = nn.RMSNorm(D, config.norm_eps)
+        self.mlp = SwiGLU(D, config.hidden, mixer.init_std)
+
+    def init_carry(self, batch: int) -> Carry:
+        carry = self.mixer.init_carry(batch)
+        return {**carry, "phase": torch.zeros_like(carry["position"])}
+
+    def forward(self, x_BTD: Tensor, carry: Carry, span: Span, *, learn: bool, decode: bool) -> tuple[Tensor, Carry]:
+        y_BTD, carry = self.mixer(self.mixer_norm(x_BTD), carry, lengths=span.lengths, turns=span.rotations)
+        x_BTD = x_BTD + y_BTD
+        return x_BTD + self.mlp(self.mlp_norm(x_BTD)), carry
+
+
 class TTTLM(nn.Module):
     """A language model that learns as it reads; the carry goes in and comes out, nothing is kept inside.
 
@@ -91,7 +125,9 @@ class TTTLM(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            Block(config) if config.attention is None else AttentionBlock(config) for _ in range(config.layers)
+        )
         self.norm = nn.RMSNorm(config.dim, config.norm_eps)
         self.head = Linear(config.dim, config.vocab_size)
         nn.init.normal_(self.embedding.weight, std=config.mixer.init_std)
@@ -109,12 +145,16 @@ class TTTLM(nn.Module):
 
     @property
     def blocks(self) -> list[Block]:
+        """The blocks that learn. Raises :class:`Unsupported` for a model of window attention, which has none."""
+        if self.config.attention is not None:
+            raise Unsupported("a model of window attention has no fast weights: take one of TTT layers")
         return [block for block in self.layers if isinstance(block, Block)]
 
     def init_carry(self, batch: int) -> Carry:
         """The carry before any token: each layer's learned W0, copied for ``batch`` sequences."""
         carry: Carry = {}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.layers):
+            assert isinstance(block, (Block, AttentionBlock))
             state = block.init_carry(batch)
             carry |= {f"layers.{i}.{name}": value for name, value in state.items() if name not in _COUNTERS}
             carry |= {name: state[name] for name in _COUNTERS}

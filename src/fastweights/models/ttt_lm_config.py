@@ -2,13 +2,22 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fastweights.layers.ttt_config import TTTConfig, official
 
 
+class AttentionConfig(BaseModel):
+    """Window attention, for a model to compare with; width, heads and rotations are the mixer's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window: int = Field(default=128, ge=1, le=65536, description="tokens that a token sees, itself included")
+    qk_norm: bool = Field(default=False, description="RMSNorm of queries and keys")
+
+
 class TTTLMConfig(BaseModel):
-    """Embedding → blocks of (TTT layer, SwiGLU) → norm → head."""
+    """Embedding → blocks of (TTT layer or window attention, SwiGLU) → norm → head."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,6 +25,9 @@ class TTTLMConfig(BaseModel):
     vocab_size: int = Field(ge=2, le=1_000_000)
     layers: int = Field(default=4, ge=1, le=256)
     mixer: TTTConfig = TTTConfig()
+    attention: AttentionConfig | None = Field(
+        default=None, description="window attention in place of the TTT layers; none: TTT"
+    )
     mlp_hidden: int | None = Field(default=None, ge=2, description="of the SwiGLU; none: 8 / 3 dim")
     norm_eps: float = Field(default=1e-6, gt=0, description="of the RMSNorms")
     tie_head: bool = Field(default=True, description="the head's matrix is the embedding's")
@@ -24,6 +36,12 @@ class TTTLMConfig(BaseModel):
         ge=0,
         description="training keeps only the states every so many chunks and recomputes the rest; 0: off",
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TTTLMConfig":
+        if self.attention is not None and (self.mixer.pre_conv or self.mixer.rope_mod_chunk):
+            raise ValueError("attention takes neither mixer.pre_conv nor mixer.rope_mod_chunk: leave them out")
+        return self
 
     @property
     def dim(self) -> int:
@@ -86,13 +104,20 @@ def parameters(config: TTTLMConfig) -> int:
     conv = D * m.conv_taps + D
     mixer = fast + D * D * (4 - m.share_qk_conv + m.gate) + (m.heads if m.eta_per_head else 1) * (D + 1)
     mixer += (m.chunk if m.row == "learned" else 0) + 2 * D * (m.ln_affine + m.post_norm) + 2 * conv * m.share_qk_conv
+    if config.attention is not None:
+        mixer = 4 * D * D + 2 * m.head_dim * config.attention.qk_norm
     block = mixer + 3 * D * config.hidden + 2 * D + (conv + D) * m.pre_conv
     return config.layers * block + D + config.vocab_size * D * (1 if config.tie_head else 2)
 
 
 def inner_flops(config: TTTLMConfig) -> float:
-    """FLOPs a token of all inner loops, forward: ``6 d² + 4 b d`` a head (the MLP: for each of its fast layers)."""
+    """FLOPs a token of all inner loops, forward: ``6 d² + 4 b d`` a head (the MLP: for each of its fast layers).
+
+    Of window attention: ``4 window d`` a head.
+    """
     m = config.mixer
+    if config.attention is not None:
+        return config.layers * 4 * config.attention.window * config.dim
     factor = 1 if m.inner == "linear" else 2 * m.expansion
     return config.layers * m.heads * factor * (6 * m.head_dim**2 + 4 * m.chunk * m.head_dim)
 
@@ -110,6 +135,8 @@ def plan(config: TTTLMConfig, *, ranks: int = 1, batch: int = 1, tokens: int = 2
     inner = inner_flops(config)
     segment = max(1, round((tokens / m.chunk) ** 0.5))
     state = 4 * config.layers * m.heads * m.head_dim**2 * factor
+    if config.attention is not None:
+        state = 4 * config.layers * 2 * config.attention.window * config.dim
     boundaries = batch * state * -(-tokens // (segment * m.chunk))
     rows = 4 * batch * segment * m.chunk * config.layers * (16 * config.dim + 4 * config.hidden)
     inside = batch * segment * state * 2

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fastweights.layers.attention import WindowAttention
 from fastweights.layers.conv import CausalConv
 from fastweights.layers.ttt import TTTLayer
-from fastweights.models.ttt_lm import TTTLM, Block, Carry
+from fastweights.models.ttt_lm import TTTLM, AttentionBlock, Block, Carry
 
 Array = NDArray[np.float32]
 _GELU = math.sqrt(2 / math.pi)
@@ -190,11 +191,49 @@ class _Mixer:
         return self.out @ y_D
 
 
+class _Attention:
+    """Window attention; ``seen`` of the window's last rows hold tokens."""
+
+    def __init__(self, layer: WindowAttention) -> None:
+        self.heads, self.keep = layer.heads, layer.window - 1
+        self.project = np.concatenate([_array(linear.weight) for linear in (layer.q, layer.k, layer.v)])
+        self.out = _array(layer.o.weight)
+        self.norms = [_RMSNorm(norm) for norm in (layer.q_norm, layer.k_norm) if norm is not None]
+        self.carry: dict[str, Array] = {}
+        self.seen = 0
+
+    def __call__(self, x_D: Array, turn_C: NDArray[np.complex64], phase: int) -> Array:
+        q_HD, k_HD, v_HD = (self.project @ x_D).reshape(3, self.heads, -1)
+        if self.norms:
+            q_HD, k_HD = (
+                np.stack([norm(x) for x in rows]) for norm, rows in zip(self.norms, (q_HD, k_HD), strict=True)
+            )
+        q_HD, k_HD = ((x.view(np.complex64) * turn_C).view(np.float32) for x in (q_HD, k_HD))
+        keys, values = (self._with(name, now.reshape(-1)) for name, now in (("keys", k_HD), ("values", v_HD)))
+        self.seen = min(self.seen + 1, self.keep)
+        scores_HS = (keys.transpose(1, 0, 2) @ q_HD[:, :, None])[:, :, 0] / np.float32(math.sqrt(q_HD.shape[1]))
+        p_HS = np.exp(scores_HS - scores_HS.max(axis=1, keepdims=True))
+        p_HS /= p_HS.sum(axis=1, keepdims=True)
+        return self.out @ (p_HS[:, None] @ values.transpose(1, 0, 2)).reshape(-1)
+
+    def _with(self, name: str, now_D: Array) -> Array:
+        """The window of this token, ``[S, H, D]``; the carry moves on."""
+        past_KD = self.carry[name]
+        rows_SD = np.concatenate([past_KD[self.keep - self.seen :], now_D[None]])
+        if self.keep:
+            past_KD[:-1] = past_KD[1:]
+            past_KD[-1] = now_D
+        return rows_SD.reshape(len(rows_SD), self.heads, -1)
+
+
 class _Block:
-    def __init__(self, block: Block) -> None:
-        self.conv_norm = None if block.conv_norm is None else _RMSNorm(block.conv_norm)
-        self.conv = None if block.conv is None else _Conv(block.conv)
-        self.mixer_norm, self.mixer = _RMSNorm(block.mixer_norm), _Mixer(block.mixer)
+    def __init__(self, block: Block | AttentionBlock) -> None:
+        self.conv_norm = self.conv = None
+        if isinstance(block, Block):
+            self.conv_norm = None if block.conv_norm is None else _RMSNorm(block.conv_norm)
+            self.conv = None if block.conv is None else _Conv(block.conv)
+        self.mixer_norm = _RMSNorm(block.mixer_norm)
+        self.mixer = _Mixer(block.mixer) if isinstance(block, Block) else _Attention(block.mixer)
         self.mlp_norm = _RMSNorm(block.mlp_norm)
         self.up = np.concatenate([_array(block.mlp.gate.weight), _array(block.mlp.up.weight)])
         self.down = _array(block.mlp.down.weight)
@@ -224,9 +263,9 @@ class TTTDecoder:
     """
 
     def __init__(self, model: TTTLM) -> None:
-        self._config = model.config.mixer
+        self._config, self._still = model.config.mixer, model.config.attention is not None
         self._token = _array(model.embedding.weight)
-        self._blocks = [_Block(block) for block in model.blocks]
+        self._blocks = [_Block(block) for block in model.layers if isinstance(block, (Block, AttentionBlock))]
         self._norm, self._head = _RMSNorm(model.norm), _array(model.head.weight)
         width = self._config.head_dim
         self._turns = 1j * self._config.rope_theta ** (-np.arange(0, width, 2) / width)
@@ -241,6 +280,8 @@ class TTTDecoder:
         for i, block in enumerate(self._blocks):
             prefix = f"layers.{i}."
             block.mixer.carry = {k[len(prefix) :]: _array(v[0]) for k, v in carry.items() if k.startswith(prefix)}
+            if isinstance(block.mixer, _Attention):
+                block.mixer.seen = min(int(carry["position"]), block.mixer.keep)
         self._position, self._phase = int(carry["position"]), int(carry["phase"])
 
     def carry(self) -> Carry:
@@ -261,7 +302,7 @@ class TTTDecoder:
         for block in self._blocks:
             x_D = block(x_D, turn_C, self._phase)
         self._position += 1
-        self._phase = 0 if config.decode == "online" else (self._phase + 1) % config.chunk
+        self._phase = 0 if config.decode == "online" or self._still else (self._phase + 1) % config.chunk
         return self._norm(x_D)
 
     def logits(self, h_D: Array) -> Array:

@@ -113,9 +113,7 @@ def _difference(
     measured = (4 * slope(_STEP / 2) - slope(_STEP)) / 3
     computed = sum(float((exact[n] * d).sum()) for n, d in direction.items())
     size = sum(d.numel() for d in direction.values())
-    usual = (
-        float(norm_B({n: exact[n].reshape(1, -1) for n in members})) / size**0.5
-    )  # a chance direction's may be next to 0
+    usual = float(norm_B({n: exact[n].reshape(1, -1) for n in members})) / size**0.5  # one slope may be 0 by chance
     return abs(measured - computed) / max(abs(computed), usual)
 
 
