@@ -210,6 +210,11 @@ def test_the_first_start_makes_a_demo_store_with_a_real_answer(start, tmp_path):
     detail = get(server.url + "/api/text/sessions/demo")
     assert len(detail["turns"]) == 2
     assert all(t["reply"] and t["events"] for t in detail["turns"])
+    tree = {s["session_id"]: s for s in get(server.url + "/api/sessions")}
+    assert tree.keys() == {"nano-demo", "nano-demo-fork"}
+    assert tree["nano-demo-fork"]["parent_session"] == "nano-demo"
+    runs = [run for name in tree for run in get(f"{server.url}/api/sessions/{name}")["runs"]]
+    assert all(run["adaptive_mse"] < run["baseline_mse"] for run in runs)
     assert (root / "demo.json").is_file()
     server.stop()
     assert fsck(Store(root)).findings == []

@@ -698,6 +698,335 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/index": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index
+         * @description Models, base models of Nano, sessions of both kinds and runs, without what is inside.
+         */
+        get: operations["index_api_index_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Nano Sessions
+         * @description Every session of Nano, last used first.
+         */
+        get: operations["nano_sessions_api_sessions_get"];
+        put?: never;
+        /**
+         * New Nano Session
+         * @description A session that has read nothing. The first one of a mode trains the base model (about a second).
+         */
+        post: operations["new_nano_session_api_sessions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Nano Session
+         * @description One session with the runs that its state has seen.
+         */
+        get: operations["nano_session_api_sessions__session_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run
+         * @description Go on in the session's world through the guard, and commit: when this answers, the run is durable.
+         *
+         *     A session has one run at a time; a second one gets 409.
+         */
+        post: operations["run_api_sessions__session_id__run_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/run/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Stream
+         * @description The same as events: `steps` (NanoRows of a block), `update` (NanoUpdate), then `done` (NanoSessionRun) or
+         *     `error`.
+         *
+         *     A client that goes away ends the run: what was read until then is committed with stopped="cancelled".
+         */
+        post: operations["run_stream_api_sessions__session_id__run_stream_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/runs/{run_id}/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Steps
+         * @description What each step of a run cost, as columns: the three comparable curves, the oracle, the mean friction.
+         */
+        get: operations["steps_api_sessions__session_id__runs__run_id__steps_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/runs/{run_id}/updates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Updates
+         * @description The transactions of a run, oldest first.
+         */
+        get: operations["updates_api_sessions__session_id__runs__run_id__updates_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/weights": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Weights
+         * @description The plastic matrices at a commit (head), beside the base model's and those of commit `against` (the parent).
+         */
+        get: operations["weights_api_sessions__session_id__weights_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Log
+         * @description Every commit from the head back to the initial state; `all`: also what only tags or earlier heads reach.
+         */
+        get: operations["log_api_sessions__session_id__log_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/fork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fork
+         * @description A new session from the head of this one, or from one of its commits.
+         */
+        post: operations["fork_api_sessions__session_id__fork_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tags
+         * @description The tags of a session.
+         */
+        get: operations["tags_api_sessions__session_id__tags_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/tag": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tag
+         * @description Name a commit, or take a tag away.
+         */
+        post: operations["tag_api_sessions__session_id__tag_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff
+         * @description What changed from commit `a` (init; with `other`: head) to commit `b` (head) of this session or `other`.
+         */
+        get: operations["diff_api_sessions__session_id__diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/checkout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Checkout
+         * @description Move the head to a commit; the head that it leaves stays in the log of all.
+         */
+        post: operations["checkout_api_sessions__session_id__checkout_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset
+         * @description Back to the state of a commit (default: the initial one), as a new commit: the history stays.
+         */
+        post: operations["reset_api_sessions__session_id__reset_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify
+         * @description Recompute commits from their recorded inputs and compare bit for bit.
+         */
+        post: operations["verify_api_sessions__session_id__verify_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1275,6 +1604,11 @@ export interface components {
              */
             prompt: string;
             /**
+             * Prompt Tokens
+             * @description token ids in place of a prompt; read as they are, without bos
+             */
+            prompt_tokens?: number[] | null;
+            /**
              * @default {
              *       "max_new_tokens": 128,
              *       "temperature": 0.8,
@@ -1296,12 +1630,34 @@ export interface components {
             /** Tokens */
             tokens: number;
             /**
+             * Token Ids
+             * @default []
+             */
+            token_ids: number[];
+            /**
              * Stopped
              * @enum {string}
              */
             stopped: "length" | "stop" | "eos" | "cancelled";
             /** Seconds */
             seconds: number;
+        };
+        /**
+         * GradientCapPolicy
+         * @description The gradient of the replayed loss, L2 over all fast weights.
+         */
+        GradientCapPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            /**
+             * Limit
+             * @default 20
+             */
+            limit: number;
         };
         /**
          * Health
@@ -1370,6 +1726,20 @@ export interface components {
              * @default 1
              */
             least_size: number;
+        };
+        /**
+         * MatrixChange
+         * @description From another state's matrix to this one; ``relative`` to the other's norm (None where it is 0).
+         */
+        MatrixChange: {
+            /** L2 */
+            l2: number;
+            /** Max */
+            max: number;
+            /** Mean */
+            mean: number;
+            /** Relative */
+            relative: number | null;
         };
         /** ModelInfo */
         ModelInfo: {
@@ -1816,6 +2186,709 @@ export interface components {
             policy: components["schemas"]["Policy"];
         };
         /**
+         * NanoBase
+         * @description A base model: ``base_meta.json``.
+         */
+        NanoBase: {
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "linear" | "nonlinear";
+            config: components["schemas"]["NanoConfig"];
+            pretrain: components["schemas"]["NanoPretrain"];
+            /** Train Mse */
+            train_mse: number;
+            /** Plastic Parameters */
+            plastic_parameters: number;
+            /** Frozen Parameters */
+            frozen_parameters: number;
+            /** Checkpoint Sha256 */
+            checkpoint_sha256: string;
+            /** Created At */
+            created_at: string;
+            /** Pretrain Cpu Seconds */
+            pretrain_cpu_seconds: number;
+        };
+        /**
+         * NanoConfig
+         * @description Sizes of a NanoSSM, and how its input is scaled. The defaults are the model that is trained.
+         */
+        NanoConfig: {
+            /**
+             * States
+             * @default 32
+             */
+            states: number;
+            /**
+             * Mixed
+             * @description width between W_u and B
+             * @default 16
+             */
+            mixed: number;
+            /**
+             * Dt
+             * @default 1
+             */
+            dt: number;
+            /**
+             * Vel Scale
+             * @default 0.5
+             */
+            vel_scale: number;
+            /**
+             * Slow Scale
+             * @description of the velocity where it is small: v exp(-(|v| / s)^4)
+             * @default 6
+             */
+            slow_scale: number;
+            /**
+             * Slow Speed
+             * @description that s
+             * @default 0.42
+             */
+            slow_speed: number;
+            /**
+             * Action Scale
+             * @default 2
+             */
+            action_scale: number;
+        };
+        /**
+         * NanoLearning
+         * @description How a Nano reader learns.
+         */
+        NanoLearning: {
+            /**
+             * Rule
+             * @default rls
+             * @enum {string}
+             */
+            rule: "rls" | "muon" | "sgd";
+            /**
+             * Lr
+             * @description of muon and sgd; default: what their tuning found
+             */
+            lr?: number | null;
+            /**
+             * Momentum
+             * @description of muon and sgd
+             * @default 0.95
+             */
+            momentum: number;
+            /**
+             * Inner Steps
+             * @description of muon and sgd, each write
+             * @default 4
+             */
+            inner_steps: number;
+            /**
+             * Replay
+             * @description steps that muon and sgd look back on
+             * @default 256
+             */
+            replay: number;
+            /**
+             * Forgetting
+             * @description of rls, a step
+             * @default 0.999
+             */
+            forgetting: number;
+            /**
+             * Prior
+             * @description of rls: P_0, the most that P may be
+             * @default 10
+             */
+            prior: number;
+            /**
+             * Spread
+             * @description of rls: variance of the readout; null: noise is not estimated
+             * @default 0.001
+             */
+            spread: number | null;
+            /**
+             * @default {
+             *       "name": "nano",
+             *       "gradient": {
+             *         "limit": 20,
+             *         "mode": "enforce"
+             *       },
+             *       "regression": {
+             *         "floor": 0.00001,
+             *         "mode": "enforce",
+             *         "ratio": 1.2
+             *       },
+             *       "state": {
+             *         "limit": 1000000,
+             *         "mode": "enforce"
+             *       },
+             *       "audit": {
+             *         "max_delta": 0.01,
+             *         "max_z": 8,
+             *         "min_history": 8,
+             *         "mode": "enforce",
+             *         "spread_floor": 0.001,
+             *         "window": 64
+             *       },
+             *       "cusum": {
+             *         "limit": 0.02,
+             *         "mode": "enforce",
+             *         "slack": 0.0005
+             *       },
+             *       "drift": {
+             *         "budget": 0.02,
+             *         "mode": "enforce"
+             *       },
+             *       "spfw": {
+             *         "max_rise": 0.001,
+             *         "mode": "enforce"
+             *       }
+             *     }
+             */
+            policy: components["schemas"]["NanoPolicy"];
+        };
+        /**
+         * NanoMatrix
+         * @description A plastic matrix with what it is compared with, row by row. ``singular_values``: largest first;
+         *     ``effective_rank``: exp of the entropy of their shares (Roy and Vetterli 2007), 0 for a matrix of zeros.
+         */
+        NanoMatrix: {
+            /** Name */
+            name: string;
+            /** Shape */
+            shape: [
+                number,
+                number
+            ];
+            /** Values */
+            values: number[][];
+            /** Base */
+            base: number[][];
+            /** Against */
+            against: number[][] | null;
+            /** Norm */
+            norm: number;
+            /** Singular Values */
+            singular_values: number[];
+            /** Effective Rank */
+            effective_rank: number;
+            from_base: components["schemas"]["MatrixChange"];
+            from_against: components["schemas"]["MatrixChange"] | null;
+        };
+        /**
+         * NanoPolicy
+         * @description Every check of a Nano reader. Values that are not finite always block.
+         */
+        NanoPolicy: {
+            /**
+             * Name
+             * @default nano
+             */
+            name: string;
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "limit": 20
+             *     }
+             */
+            gradient: components["schemas"]["GradientCapPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "ratio": 1.2,
+             *       "floor": 0.00001
+             *     }
+             */
+            regression: components["schemas"]["RegressionPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "limit": 1000000
+             *     }
+             */
+            state: components["schemas"]["StateBoundPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "max_delta": 0.01,
+             *       "max_z": 8,
+             *       "min_history": 8,
+             *       "window": 64,
+             *       "spread_floor": 0.001
+             *     }
+             */
+            audit: components["schemas"]["AuditPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "slack": 0.0005,
+             *       "limit": 0.02
+             *     }
+             */
+            cusum: components["schemas"]["CusumPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "budget": 0.02
+             *     }
+             */
+            drift: components["schemas"]["DriftPolicy"];
+            /**
+             * @default {
+             *       "mode": "enforce",
+             *       "max_rise": 0.001
+             *     }
+             */
+            spfw: components["schemas"]["SpfwPolicy"];
+        };
+        /**
+         * NanoPretrain
+         * @description How a base model is made. The random force keeps it from reading the friction off exact residuals.
+         */
+        NanoPretrain: {
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Worlds
+             * @default 256
+             */
+            worlds: number;
+            /**
+             * Length
+             * @default 384
+             */
+            length: number;
+            /**
+             * Noise
+             * @default 0.5
+             */
+            noise: number;
+            /**
+             * Steps
+             * @default 1500
+             */
+            steps: number;
+            /**
+             * Lr
+             * @default 0.01
+             */
+            lr: number;
+        };
+        /**
+         * NanoRows
+         * @description Steps of a run as columns (those of ``per_step.csv``); None where a value was not finite. ``total``: steps of the
+         *     whole run, of which these begin at ``offset``.
+         */
+        NanoRows: {
+            /** Run Id */
+            run_id: string;
+            /** Offset */
+            offset: number;
+            /** Total */
+            total: number;
+            /** T */
+            t: number[];
+            /** Baseline Mse */
+            baseline_mse: (number | null)[];
+            /** Adaptive Mse */
+            adaptive_mse: (number | null)[];
+            /** Did Update */
+            did_update: boolean[];
+            /** Update Ok */
+            update_ok: boolean[];
+            /** Session Frozen Mse */
+            session_frozen_mse: (number | null)[];
+            /** Oracle Mse */
+            oracle_mse: (number | null)[];
+            /** Mean Mu Mse */
+            mean_mu_mse: (number | null)[];
+        };
+        /**
+         * NanoSession
+         * @description A session of Nano. ``model``: its base model, one a mode; ``root``: its initial commit; ``n_turns``: runs that
+         *     its state has seen.
+         */
+        NanoSession: {
+            /** Session Id */
+            session_id: string;
+            /**
+             * Model
+             * @enum {string}
+             */
+            model: "linear" | "nonlinear";
+            options: components["schemas"]["NanoSetting"];
+            signature: components["schemas"]["NanoSignature"];
+            /** Head */
+            head: string;
+            /** Root */
+            root: string;
+            /** N Turns */
+            n_turns: number;
+            /** Title */
+            title: string;
+            /** Parent Session */
+            parent_session: string | null;
+            /** Forked From */
+            forked_from: string | null;
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** State Bytes */
+            state_bytes: number;
+            /** Drift */
+            drift: number | null;
+        };
+        /**
+         * NanoSessionDetail
+         * @description One session with the runs on the path to its state, oldest first. ``step``: where its world stands; ``mu``: the
+         *     friction, which the model does not see; ``writes``: that its state has taken.
+         */
+        NanoSessionDetail: {
+            /** Session Id */
+            session_id: string;
+            /**
+             * Model
+             * @enum {string}
+             */
+            model: "linear" | "nonlinear";
+            options: components["schemas"]["NanoSetting"];
+            signature: components["schemas"]["NanoSignature"];
+            /** Head */
+            head: string;
+            /** Root */
+            root: string;
+            /** N Turns */
+            n_turns: number;
+            /** Title */
+            title: string;
+            /** Parent Session */
+            parent_session: string | null;
+            /** Forked From */
+            forked_from: string | null;
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** State Bytes */
+            state_bytes: number;
+            /** Drift */
+            drift: number | null;
+            /** Step */
+            step: number;
+            /** Mu */
+            mu: number;
+            /** Writes */
+            writes: number;
+            /** Runs */
+            runs: components["schemas"]["NanoSessionRun"][];
+        };
+        /**
+         * NanoSessionRun
+         * @description A run of a session: its commit and its figures. ``turn`` counts the runs that the state has seen; ``session_id``
+         *     made it (a fork shows the runs of the session that it was forked from); ``stopped``: "cancelled" where whoever asked
+         *     for it went away.
+         */
+        NanoSessionRun: {
+            /** Run Id */
+            run_id: string;
+            /** Steps */
+            steps: number;
+            /** From Step */
+            from_step: number;
+            /** To Step */
+            to_step: number;
+            /** Baseline Mse */
+            baseline_mse: number | null;
+            /** Session Frozen Mse */
+            session_frozen_mse: number | null;
+            /** Adaptive Mse */
+            adaptive_mse: number | null;
+            /** Oracle Mse */
+            oracle_mse: number | null;
+            /** Mean Mu Mse */
+            mean_mu_mse: number | null;
+            /** Last 100 Baseline Mse */
+            last_100_baseline_mse: number | null;
+            /** Last 100 Session Frozen Mse */
+            last_100_session_frozen_mse: number | null;
+            /** Last 100 Adaptive Mse */
+            last_100_adaptive_mse: number | null;
+            /** Committed */
+            committed: number;
+            /** Blocked */
+            blocked: number;
+            /** Rolled Back */
+            rolled_back: number;
+            /** Drift */
+            drift: number | null;
+            /** Session Id */
+            session_id: string | null;
+            /** Commit */
+            commit: string;
+            /** Turn */
+            turn: number;
+            /** Created At */
+            created_at: string;
+            /**
+             * Stopped
+             * @enum {string}
+             */
+            stopped: "steps" | "cancelled";
+            /** Seconds */
+            seconds: number;
+        };
+        /**
+         * NanoSetting
+         * @description A world, and how a base model learns in it.
+         */
+        NanoSetting: {
+            /**
+             * Seed
+             * @description of the world: its mu, its actions, its noise
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Mode
+             * @default linear
+             * @enum {string}
+             */
+            mode: "linear" | "nonlinear";
+            /**
+             * Noise
+             * @description standard deviation of a random force, each step
+             * @default 0
+             */
+            noise: number;
+            /**
+             * Mu
+             * @description friction; default: what the seed draws
+             */
+            mu?: number | null;
+            /**
+             * @default {
+             *       "rule": "rls",
+             *       "momentum": 0.95,
+             *       "inner_steps": 4,
+             *       "replay": 256,
+             *       "forgetting": 0.999,
+             *       "prior": 10,
+             *       "spread": 0.001,
+             *       "policy": {
+             *         "audit": {
+             *           "max_delta": 0.01,
+             *           "max_z": 8,
+             *           "min_history": 8,
+             *           "mode": "enforce",
+             *           "spread_floor": 0.001,
+             *           "window": 64
+             *         },
+             *         "cusum": {
+             *           "limit": 0.02,
+             *           "mode": "enforce",
+             *           "slack": 0.0005
+             *         },
+             *         "drift": {
+             *           "budget": 0.02,
+             *           "mode": "enforce"
+             *         },
+             *         "gradient": {
+             *           "limit": 20,
+             *           "mode": "enforce"
+             *         },
+             *         "name": "nano",
+             *         "regression": {
+             *           "floor": 0.00001,
+             *           "mode": "enforce",
+             *           "ratio": 1.2
+             *         },
+             *         "spfw": {
+             *           "max_rise": 0.001,
+             *           "mode": "enforce"
+             *         },
+             *         "state": {
+             *           "limit": 1000000,
+             *           "mode": "enforce"
+             *         }
+             *       }
+             *     }
+             */
+            learning: components["schemas"]["NanoLearning"];
+        };
+        /**
+         * NanoSignature
+         * @description What a session descends from. ``config_sha256``: of the model's sizes and the session's options as canonical
+         *     JSON; ``base_sha256``: of the base model's checkpoint.
+         */
+        NanoSignature: {
+            /** Parent Session */
+            parent_session: string | null;
+            /** Root Session */
+            root_session: string;
+            /** Config Sha256 */
+            config_sha256: string;
+            /** Base Sha256 */
+            base_sha256: string;
+        };
+        /**
+         * NanoSteps
+         * @description Body of a run: how many steps the session goes on.
+         */
+        NanoSteps: {
+            /**
+             * Steps
+             * @default 1000
+             */
+            steps: number;
+        };
+        /**
+         * NanoUpdate
+         * @description One transaction, after step ``t``: an entry of ``update_events.json``. Losses are mean squared errors.
+         */
+        NanoUpdate: {
+            /** T */
+            t: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "committed" | "blocked" | "rolled_back";
+            /** Reasons */
+            reasons: string[];
+            /** Pre Loss */
+            pre_loss: number | null;
+            /** Post Loss */
+            post_loss: number | null;
+            /** Grad Norm */
+            grad_norm: number | null;
+            /** Pre Max H */
+            pre_max_h: number | null;
+            /** Post Max H */
+            post_max_h: number | null;
+            /** Attempted Update Norm */
+            attempted_update_norm: number | null;
+            /** Update Norm */
+            update_norm: number;
+            /** Projected Fraction */
+            projected_fraction: number | null;
+            /** Canary Delta */
+            canary_delta: number | null;
+            /** Drift */
+            drift: number | null;
+        };
+        /**
+         * NanoWeights
+         * @description ``W_u``, ``B`` and ``W_o`` at a commit. ``against``: the commit that they are compared with beside the base's
+         *     (the parent unless another is asked for; None for the initial one).
+         */
+        NanoWeights: {
+            /** Session Id */
+            session_id: string;
+            /** Commit */
+            commit: string;
+            /** Short */
+            short: string;
+            /** Against */
+            against: string | null;
+            /** Matrices */
+            matrices: components["schemas"]["NanoMatrix"][];
+        };
+        /**
+         * NewNanoSession
+         * @description Body of ``POST /api/sessions``, and the flags of ``nano session new``.
+         */
+        NewNanoSession: {
+            /**
+             * Seed
+             * @description of the world: its mu, its actions, its noise
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Mode
+             * @default linear
+             * @enum {string}
+             */
+            mode: "linear" | "nonlinear";
+            /**
+             * Noise
+             * @description standard deviation of a random force, each step
+             * @default 0
+             */
+            noise: number;
+            /**
+             * Mu
+             * @description friction; default: what the seed draws
+             */
+            mu?: number | null;
+            /**
+             * @default {
+             *       "rule": "rls",
+             *       "momentum": 0.95,
+             *       "inner_steps": 4,
+             *       "replay": 256,
+             *       "forgetting": 0.999,
+             *       "prior": 10,
+             *       "spread": 0.001,
+             *       "policy": {
+             *         "audit": {
+             *           "max_delta": 0.01,
+             *           "max_z": 8,
+             *           "min_history": 8,
+             *           "mode": "enforce",
+             *           "spread_floor": 0.001,
+             *           "window": 64
+             *         },
+             *         "cusum": {
+             *           "limit": 0.02,
+             *           "mode": "enforce",
+             *           "slack": 0.0005
+             *         },
+             *         "drift": {
+             *           "budget": 0.02,
+             *           "mode": "enforce"
+             *         },
+             *         "gradient": {
+             *           "limit": 20,
+             *           "mode": "enforce"
+             *         },
+             *         "name": "nano",
+             *         "regression": {
+             *           "floor": 0.00001,
+             *           "mode": "enforce",
+             *           "ratio": 1.2
+             *         },
+             *         "spfw": {
+             *           "max_rise": 0.001,
+             *           "mode": "enforce"
+             *         },
+             *         "state": {
+             *           "limit": 1000000,
+             *           "mode": "enforce"
+             *         }
+             *       }
+             *     }
+             */
+            learning: components["schemas"]["NanoLearning"];
+            /**
+             * Session Id
+             * @description default: a fresh one
+             */
+            session_id?: string | null;
+        };
+        /**
          * NewSession
          * @description Body of ``POST /api/text/sessions``.
          */
@@ -2140,6 +3213,30 @@ export interface components {
             /** Error */
             error?: string | null;
         };
+        /**
+         * RegressionPolicy
+         * @description The replayed loss after a write against the one before it.
+         */
+        RegressionPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            /**
+             * Ratio
+             * @description most that the loss may grow by, as a factor
+             * @default 1.2
+             */
+            ratio: number;
+            /**
+             * Floor
+             * @description a loss below this is rounding: never refused
+             * @default 0.00001
+             */
+            floor: number;
+        };
         /** RepetitionPolicy */
         RepetitionPolicy: {
             /**
@@ -2150,6 +3247,7 @@ export interface components {
             mode: "off" | "observe" | "enforce";
             cycle?: components["schemas"]["LimitTable"] | null;
             compression?: components["schemas"]["LimitTable"] | null;
+            vocabulary?: components["schemas"]["LimitTable"] | null;
         };
         /**
          * ResetRequest
@@ -2190,6 +3288,25 @@ export interface components {
              */
             mode: "off" | "observe" | "enforce";
             table?: components["schemas"]["LimitTable"] | null;
+        };
+        /**
+         * RunRow
+         * @description A run that belongs to no session: ``text`` of the monitor, ``nano`` of ``nano run``.
+         */
+        RunRow: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "text" | "nano";
+            /** Run Id */
+            run_id: string;
+            /** Status */
+            status: string;
+            /** Title */
+            title: string;
+            /** Created At */
+            created_at: string;
         };
         /**
          * Sampling
@@ -2382,6 +3499,43 @@ export interface components {
             policy?: components["schemas"]["Policy"];
         };
         /**
+         * SessionRow
+         * @description A session of any kind. ``n_turns``: turns or runs that its state has seen; ids are unique within a kind.
+         */
+        SessionRow: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "text" | "nano";
+            /** Session Id */
+            session_id: string;
+            /** Model */
+            model: string;
+            /** Title */
+            title: string;
+            /** N Turns */
+            n_turns: number;
+            /** Head */
+            head: string;
+            /** Parent Session */
+            parent_session: string | null;
+            /** Forked From */
+            forked_from: string | null;
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+            /** Drift */
+            drift: number | null;
+            /** State Bytes */
+            state_bytes: number;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+        };
+        /**
          * SpfwPolicy
          * @description Projection of the proposed delta onto the half-spaces in which no canary's loss rises to first order.
          *
@@ -2401,6 +3555,37 @@ export interface components {
              * @default 0.01
              */
             max_rise: number;
+        };
+        /**
+         * StateBoundPolicy
+         * @description The largest hidden state while the replayed steps are read with the candidate weights.
+         */
+        StateBoundPolicy: {
+            /**
+             * Mode
+             * @default enforce
+             * @enum {string}
+             */
+            mode: "off" | "observe" | "enforce";
+            /**
+             * Limit
+             * @default 1000000
+             */
+            limit: number;
+        };
+        /**
+         * StoreIndex
+         * @description ``models`` of text and ``bases`` of Nano, sessions last used first, runs newest first.
+         */
+        StoreIndex: {
+            /** Models */
+            models: components["schemas"]["ModelInfo"][];
+            /** Bases */
+            bases: components["schemas"]["NanoBase"][];
+            /** Sessions */
+            sessions: components["schemas"]["SessionRow"][];
+            /** Runs */
+            runs: components["schemas"]["RunRow"][];
         };
         /**
          * TagInfo
@@ -6079,6 +7264,1644 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RedteamSummary"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    index_api_index_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoreIndex"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    nano_sessions_api_sessions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSession"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    new_nano_session_api_sessions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewNanoSession"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSession"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    nano_session_api_sessions__session_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSessionDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_api_sessions__session_id__run_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NanoSteps"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSessionRun"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_stream_api_sessions__session_id__run_stream_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NanoSteps"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    steps_api_sessions__session_id__runs__run_id__steps_get: {
+        parameters: {
+            query?: {
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoRows"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    updates_api_sessions__session_id__runs__run_id__updates_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoUpdate"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    weights_api_sessions__session_id__weights_get: {
+        parameters: {
+            query?: {
+                at?: string | null;
+                against?: string | null;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoWeights"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_api_sessions__session_id__log_get: {
+        parameters: {
+            query?: {
+                all?: boolean;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommitInfo"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    fork_api_sessions__session_id__fork_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ForkRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSession"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tags_api_sessions__session_id__tags_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagInfo"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tag_api_sessions__session_id__tag_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TagRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diff_api_sessions__session_id__diff_get: {
+        parameters: {
+            query?: {
+                a?: string | null;
+                b?: string | null;
+                other?: string | null;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionDiff"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    checkout_api_sessions__session_id__checkout_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckoutRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSession"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_api_sessions__session_id__reset_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ResetRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSession"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_api_sessions__session_id__verify_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["VerifyRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verification"];
                 };
             };
             /** @description Bad Request */

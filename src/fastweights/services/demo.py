@@ -1,6 +1,8 @@
-"""The first start's demo: a session with the shipped starter model, answered for real."""
+"""The first start's demo: a session with the shipped starter model, answered for real, and a small tree of Nano."""
 
 from fastweights.errors import FastweightsError
+from fastweights.services.nano_records import NanoSetting
+from fastweights.services.nano_sessions import NanoSessionService
 from fastweights.services.records import Sampling, SessionOptions
 from fastweights.store import atomic
 from fastweights.store.models import STARTER
@@ -12,6 +14,9 @@ MESSAGES = (
     "ROMEO:\nBut soft, what light through yonder window breaks?",
     "JULIET:\nO Romeo, Romeo, wherefore art thou Romeo?",
 )
+
+NANO, NANO_FORK = "nano-demo", "nano-demo-fork"
+NANO_STEPS = 512
 
 
 def wanted(store: Store) -> bool:
@@ -29,6 +34,18 @@ def make(store: Store, device: str | None = None) -> str | None:
         chat.new(SessionOptions(model=STARTER), SESSION)
         for seed, message in enumerate(MESSAGES):
             chat.send(SESSION, message, Sampling(max_new_tokens=96, seed=seed, temperature=0.7))
+        _nano(store)
     except FastweightsError as error:
         return str(error)
     return None
+
+
+def _nano(store: Store) -> None:
+    """A base model (about a second), a session with two runs, and a fork from between them that begins its rule anew."""
+    nano = NanoSessionService(store)
+    nano.new(NanoSetting(seed=3, mode="nonlinear"), NANO)
+    nano.run(NANO, NANO_STEPS)
+    nano.tag(NANO, "learned")
+    nano.run(NANO, NANO_STEPS)
+    nano.fork(NANO, NANO_FORK, "learned", keep_momentum=False)
+    nano.run(NANO_FORK, NANO_STEPS)

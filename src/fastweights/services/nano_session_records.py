@@ -38,7 +38,7 @@ class NanoSteps(Record):
 
 
 class NanoSession(Record):
-    """A session of Nano. ``model``: its base model, one a mode; ``root``: its initial commit; ``n_turns``: the runs that
+    """A session of Nano. ``model``: its base model, one a mode; ``root``: its initial commit; ``n_turns``: runs that
     its state has seen."""
 
     session_id: str
