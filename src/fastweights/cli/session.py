@@ -119,13 +119,13 @@ def show(session: str) -> None:
 
     chats = service()
     detail = chats.show(session)
-    text = [_describe(detail, chats.model_kind(detail.model)), *(describe_turn(turn) for turn in detail.turns)]
+    text = [_describe(detail, chats.has_own_rule(detail.model)), *(describe_turn(turn) for turn in detail.turns)]
     output.current().emit(detail, lambda: "\n\n".join(text))
 
 
-def _describe(info: SessionInfo, kind: str | None) -> str:
+def _describe(info: SessionInfo, own_rule: bool) -> str:
     o = info.options
-    if kind == "ttt_lm":
+    if own_rule:
         learns = f"its own fast weights by its own rule, judged every {o.chunk_tokens} tokens"
     else:
         learns = f"{o.memory} memory, {o.rule} lr {o.lr:g}, {o.inner_steps} step(s) every {o.chunk_tokens} tokens"

@@ -9,7 +9,7 @@ Shape suffixes: B sequences, T positions, D width, V vocabulary.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -19,10 +19,15 @@ from torch import Tensor
 from fastweights.core.learner import InnerOutput, Proposal
 from fastweights.core.losses import cross_entropy_B
 from fastweights.core.state import Chunk, FastState, Weights, subtract
-from fastweights.models.ttt_lm import TTTLM, Carry
+from fastweights.models.ttt_lm import TTTLM, Block, Carry
 
 WRITTEN = "written"
 """In ``chunk.inputs``: the model's carry after the chunk, where a decoder has read and learned it already."""
+
+
+def learns_itself(lm: torch.nn.Module) -> TypeGuard[TTTLM]:
+    """Whether a :class:`RecurrentLearner` can be made of it: a TTTLM whose blocks are TTT layers."""
+    return isinstance(lm, TTTLM) and all(isinstance(block, Block) for block in lm.layers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from fastweights.services.monitor import file_blocks
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import TOY, build_monitor
 from fastweights.services.records import MonitorEvent, MonitorOptions, SessionOptions
+from fastweights.services.update_rules import has_own_rule
 
 SIZES = (32, 128)
 _OOD_SHARE, _RISE_SHARE = 1 / 4, 1 / 6  # of the rate; the rest is the text rules', whose limits ship
@@ -121,7 +122,7 @@ def calibrate_policy(
 def default_rate(pool: ModelPool, model: str) -> float:
     """Of a model the learning rate of sessions, which is the higher; the monitor's of the toy, which has no sessions,
     and of a model that learns by a rule of its own, where it means nothing."""
-    own = model == TOY or pool.models.get(model).get("kind") == "ttt_lm"
+    own = model == TOY or has_own_rule(pool.models, model)
     return (MonitorOptions if own else SessionOptions).model_fields["lr"].default
 
 

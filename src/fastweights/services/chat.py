@@ -23,6 +23,7 @@ from fastweights.services.records import Sampling, SessionDetail, SessionInfo, S
 from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.sessions import SessionService
 from fastweights.services.text_turn import OnEvent, Reader
+from fastweights.services.update_rules import has_own_rule
 from fastweights.services.verify import CannotReplay, Made
 from fastweights.store import atomic
 from fastweights.store.commits import Commit
@@ -70,12 +71,12 @@ class ChatService(SessionService[SessionInfo]):
         turns = [_turn(commit) for commit in self.sessions.commits.transcript(meta.head)]
         return SessionDetail(**_info(meta).model_dump(), turns=turns)
 
-    def model_kind(self, model_id: str) -> str | None:
-        """``tiny_lm``, ``ttt_lm``; None of a model that is no longer there."""
+    def has_own_rule(self, model_id: str) -> bool:
+        """Whether the model learns by a rule of its own; False of one that is no longer there."""
         try:
-            return self.pool.models.get(model_id).get("kind", "tiny_lm")
+            return has_own_rule(self.pool.models, model_id)
         except FastweightsError:
-            return None
+            return False
 
     # ------------------------------------------------------------------ change
 

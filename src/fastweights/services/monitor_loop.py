@@ -122,7 +122,9 @@ class Monitor:
         config = getattr(self.parts.model.lm, "config", None)
         if config is None:
             return self.options.backbone
-        return f"ttt_{config.mixer.inner}" if config.kind == "ttt_lm" else config.backbone
+        if config.kind != "ttt_lm":
+            return config.backbone
+        return f"ttt_{config.mixer.inner}" if getattr(config, "attention", None) is None else "attention"
 
     def _flags(self, event: Event, tokens: int) -> tuple[list[str], float | None, float | None]:
         limits = self.options.flags

@@ -123,12 +123,11 @@ def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
     from fastweights.data.text_chunks import token_chunks
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.memory.context_nets import LinearContext
-    from fastweights.models.recurrent_learner import RecurrentLearner
-    from fastweights.models.ttt_lm import TTTLM
+    from fastweights.models.recurrent_learner import RecurrentLearner, learns_itself
 
     loaded = pool.open(options.model).loaded
     tokenizer = loaded.tokenizer
-    if isinstance(loaded.lm, TTTLM):
+    if learns_itself(loaded.lm):
         refuse_rule(options)
         model = RecurrentLearner(loaded.lm, tokenizer.bos_id)
     else:

@@ -184,11 +184,10 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     """Raises FastweightsError where an option does not fit the model (a rank above its width, a rule for a model that
     has its own)."""
     from fastweights.core.learner import GradientLearner
-    from fastweights.models.recurrent_learner import RecurrentLearner
-    from fastweights.models.ttt_lm import TTTLM
+    from fastweights.models.recurrent_learner import RecurrentLearner, learns_itself
 
     loaded, tokens = open_model.loaded, options.chunk_tokens
-    if isinstance(loaded.lm, TTTLM):
+    if learns_itself(loaded.lm):
         refuse_rule(options)
         own = RecurrentLearner(loaded.lm, loaded.tokenizer.bos_id)
         return RecurrentParts(open_model, own, own, _guard(own, loaded, options), tokens)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastweights.errors import FastweightsError
+from fastweights.store import atomic
+from fastweights.store.models import Models
 
 if TYPE_CHECKING:
     from fastweights.core.rules import UpdateRule
@@ -22,6 +24,13 @@ def update_rule(options: SessionOptions | MonitorOptions) -> UpdateRule:
 
 
 _OF_A_RULE = ("memory", "rank", "rule", "lr", "momentum", "clip", "inner_steps")
+
+
+def has_own_rule(models: Models, model_id: str) -> bool:
+    """Whether the model learns by a rule of its own, as its config says."""
+    file = models.path(model_id) / "config.json"
+    config = atomic.read_json(file) if file.is_file() else {}
+    return config.get("kind") == "ttt_lm" and config.get("attention") is None
 
 
 def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
