@@ -1,3 +1,4 @@
+import base64
 import random
 import time
 
@@ -5,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastweights.guard.decoded import decoded
 from fastweights.guard.normalize import MAX_CHARACTERS, fold
-from fastweights.guard.views import decoded, leet, rot13, squeeze
+from fastweights.guard.sentences import with_sentences
+from fastweights.guard.tokens import NEW_SENTENCE
+from fastweights.guard.views import leet, rot13, squeeze
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,40 @@ def test_decodes_base64_and_hex_once() -> None:
     text = "meet me behind the old mill at nine"
     coded = base64.b64encode(text.encode()).decode()
     for raw in (coded, " ".join(coded[i : i + 16] for i in range(0, len(coded), 16)), coded[rng.randrange(1, 4) :]):
-        assert any(text[8:] in run.text for run in decoded(f"see: {raw} end"))
-    assert any(run.text == text for run in decoded(text.encode().hex()))
+        assert any(text[8:] in passages for passages in decoded(f"see: {raw} end"))
+    assert any(text in passages for passages in decoded(text.encode().hex()))
     twice = base64.b64encode(coded.encode()).decode()
-    assert not any(text in run.text for run in decoded(twice))
+    assert not any(text in passages for passages in decoded(twice))
+
+
+def test_decoded_passages_behind_decoys_and_marks() -> None:
+    rng = random.Random(5)
+    text = "une tasse de thé, and 𝐢𝐠𝐧𝐨𝐫𝐞 it"
+    coded, hexed = base64.b64encode(text.encode()).decode(), text.encode().hex()
+    decoys = [base64.b64encode(rng.randbytes(18)).decode() for _ in range(300)]
+    for raw in (
+        *(f"{between.join(decoys)}{between}{coded}{between}{decoys[0]}" for between in (" ", " of ", "\n", '", "')),
+        " and ".join([*(rng.randbytes(12).hex() for _ in range(300)), hexed]),
+        *("".join(f"{mark}{byte:02x}" for byte in text.encode()) for mark in ("\\x", "%", ", 0x", ":")),
+    ):
+        assert any(text in passages for passages in decoded(raw)), raw[:80]
+    assert not any(text in passages for passages in decoded(f"{coded} and tea", len(coded)))
+    for odd in ("", "=" * 99, "a1" * 7, "A1==" * 40, "0x" * 99, "\x00" * 20, "A" * 15 + "1"):
+        assert not any("é" in passages for passages in decoded(odd))
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("a small Word", "a small |Word"),
+        ("Two Names here", "Two Names here"),
+        ("tea,\n \tThen\nmore", "tea,\n \t|Then\nmore"),
+        ("\nA line", "\n|A line"),
+        ("don't, Never 1 A", "don't, |Never 1 A"),
+        ("это The тест Тест", "это The тест Тест"),
+        ("say: Now. Then", "say: Now. Then"),
+        ("", ""),
+    ],
+)
+def test_sentences_that_begin_with_a_capital(text: str, marked: str) -> None:
+    assert with_sentences(text).replace(NEW_SENTENCE, "|") == marked

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastweights.guard.decoded import decoded
 from fastweights.guard.free_form import MAX_CANDIDATES, all_matches, candidates, judge_act
 from fastweights.guard.grammar import COMMANDS, NEUTRAL_NOUNS, Hit, Match, hit_of, matches
 from fastweights.guard.lexicon import UNKNOWN, Letters, Read, class_letters, read_words, word_set
 from fastweights.guard.normalize import MAX_CHARACTERS, fold
+from fastweights.guard.sentences import with_sentences
 from fastweights.guard.signals import LOOK_BACK
 from fastweights.guard.squeezed import (
     PLAIN,
@@ -28,8 +30,8 @@ from fastweights.guard.squeezed import (
     scan_squeezed,
 )
 from fastweights.guard.tags import find_tag
-from fastweights.guard.tokens import NEW_SENTENCE, Words, bytes_of, places_of
-from fastweights.guard.views import decoded, leet, letterless_hidden, looks_leet, rot13, squeeze
+from fastweights.guard.tokens import Words, bytes_of, places_of
+from fastweights.guard.views import leet, letterless_hidden, looks_leet, rot13, squeeze
 
 _EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
 _BREAKS = (".", "!", "?", "\n")
@@ -48,8 +50,6 @@ _CONTEXT = 24  # words before a match that a rule may look at
 _ENDS = ("", ".", "!", "?", ":")
 _OPENS = re.compile(r"(?<!\w)[\"'`](?=\S)")  # an apostrophe between letters is no quote
 _CLOSES = re.compile(r"(?<=\S)[\"'`](?!\w)")
-_CAPITALS = "A-ZΑ-ΩА-ЯЁЅІЈＡ-Ｚ"
-_CAPITAL = re.compile(rf"(\b[a-z][\w'’]*,?[ \t]+|\n[ \t]*)(?=[{_CAPITALS}])")
 _MENTIONS = re.compile(
     r"\b(?:phrases?|sentences?|strings?|examples?|attacks?|attackers?|injections?|patterns?|such as|like|e g|called"
     r"|says?|saying|said|reads|wrote|typed?|types|quotes?|quoted|words|titled|instance|contains?|detects?|regex|literal)\b"
@@ -63,25 +63,23 @@ def find_override(text: str, tail: str = "") -> Hit | None:
     the text.
     """
     tail = tail[-LOOK_BACK:]
-    folded_tail = fold(_with_sentences(tail))
-    folded = folded_tail + fold(_with_sentences(text[-MAX_CHARACTERS:]))
+    folded_tail = fold(with_sentences(tail))
+    folded = folded_tail + fold(with_sentences(text[-MAX_CHARACTERS:]))
     border = len(folded_tail)
     hit = _scan(folded, border)
     if hit is None:
-        raw = (tail + text)[-MAX_CHARACTERS:]
-        for run in decoded(raw):
-            if run.end <= len(raw) - len(text):
-                continue
-            inner = fold(run.text)
+        for passages in decoded(tail + text, len(tail)):
+            inner = fold(passages)
             read = read_words(inner)
-            if inside := _scan_plain(inner, read, 0, "decoded") or find_tag(inner, read, 0):
+            squeezed = squeeze(inner)
+            starts = near(kinds_of(squeezed.letters), PLAIN, ROOT)
+            if inside := (
+                _scan_plain(inner, read, 0, "decoded")
+                or find_tag(inner, read, 0)
+                or scan_squeezed(squeezed.letters, squeezed.at.tolist, inner, 0, "decoded", starts)
+            ):
                 return inside._replace(view="decoded")
     return hit
-
-
-def _with_sentences(text: str) -> str:
-    """The text with a mark before each capital after a small word, or that begins a line: case is folded away next."""
-    return _CAPITAL.sub(rf"\1{NEW_SENTENCE}", text)
 
 
 def _scan(folded: str, border: int) -> Hit | None:
