@@ -30,11 +30,16 @@ def l2_pull(z_D: Tensor, scale_D: Tensor | None, shift_D: Tensor, eps: float) ->
     return normalize_backward(g_D, z_D, mean_1, rstd_1)
 
 
-def plain_l2_pull(z_D: Tensor, scale_D: Tensor | None, shift_D: Tensor, eps: float) -> Tensor:
-    """:func:`l2_pull` spelled out."""
+def plain_normalize(z_D: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """``(xhat, rstd)`` as of :func:`normalize`, spelled out."""
     centred_D = z_D - z_D.mean(-1, keepdim=True)
     rstd_1 = torch.rsqrt(centred_D.square().mean(-1, keepdim=True) + eps)
-    xhat_D = centred_D * rstd_1
+    return centred_D * rstd_1, rstd_1
+
+
+def plain_l2_pull(z_D: Tensor, scale_D: Tensor | None, shift_D: Tensor, eps: float) -> Tensor:
+    """:func:`l2_pull` spelled out."""
+    xhat_D, rstd_1 = plain_normalize(z_D, eps)
     g_D = shift_D + (xhat_D if scale_D is None else scale_D * xhat_D)
     g_D = g_D - g_D.mean(-1, keepdim=True)
     return (g_D - xhat_D * (g_D * xhat_D).mean(-1, keepdim=True)) * rstd_1
