@@ -7,14 +7,22 @@ A new system is one entry of :data:`SYSTEMS`; ``test_safety.py`` runs every aspe
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from fastweights.core.chunks import next_token_chunks
 from fastweights.core.state import Chunk
+from fastweights.data import physics
 from fastweights.data.tokenizer import ByteTokenizer
 from fastweights.guard.guard import Guard
 from fastweights.guard.policy import Policy
+from fastweights.guard.regression_policy import NanoPolicy
+from fastweights.models.nano import nano_chunk, targets
+from fastweights.models.nano_config import CHUNK, RULES, NanoLearning, Rule
+from fastweights.models.nano_reader import NanoReader
 from fastweights.models.registry import LoadedModel
 from fastweights.redteam.payloads import WORDS, prose
 from fastweights.services.generate import ModelPool, OpenModel
@@ -22,6 +30,7 @@ from fastweights.services.monitor_parts import build_monitor
 from fastweights.services.records import MonitorOptions, SessionOptions
 from fastweights.services.session_parts import Parts, build_parts
 from fastweights.store.root import Store
+from tests.models.nano_models import base
 from tests.small_ttt import steady_ttt
 
 ASPECTS = {
@@ -93,10 +102,31 @@ def _session(parts: Parts) -> Built:
     return Built(parts.learner, parts.guard, chunks[:-1], chunks[-1])
 
 
+def _nano(rule: Rule, policy: Policy, inner_steps: int) -> Built:
+    """Blocks of 32 steps: worlds as they are, and worlds in which things are pushed the other way."""
+    shared = policy.model_dump(include={"name", "audit", "cusum", "drift", "spfw"})
+    own = {name: {"mode": "observe"} for name in ("gradient", "regression", "state")}
+    learning = NanoLearning(rule=rule, inner_steps=inner_steps, policy=NanoPolicy.model_validate({**shared, **own}))
+    reader = NanoReader(base(), learning)
+    chunks = []
+    for seed in range(4):
+        path = physics.advance(physics.start("linear", seed), CHUNK)[1]
+        for action in (path.action, -path.action):
+            x_1TJ = torch.from_numpy(reader.plain.inputs(path.vel[:-1], action))[None]
+            chunks.append(nano_chunk(x_1TJ, torch.from_numpy(targets(path.vel))[None]))
+    return Built(reader.learner, reader.guard, chunks, None)
+
+
+_WRITES = {rule: "`W_o`" if rule == "rls" else "`W_u`, `B`, `W_o`" for rule in RULES}
+_NO_TEXT = {"input gate": "– (no text)"}
 SYSTEMS = {
     "toy": System("Sentry monitor, toy model", "`monitor`, `eval sentry`, `redteam`", "`adapter.*`", _toy),
     "chat": System("Chat on any TinyLM", "`chat`, `session`", "`context.*`", _chat),
     "ttt": System("TTT-Linear, TTT-MLP", "`chat`, `session`, `monitor`", "`layers.*.mixer.W`", _ttt),
+    **{
+        f"nano {rule}": System(f"Nano, `{rule}`", "`nano`", _WRITES[rule], partial(_nano, rule), _NO_TEXT)
+        for rule in RULES
+    },
 }
 
 

@@ -41,7 +41,7 @@ def make(store: Store, device: str | None = None) -> str | None:
 
 
 def _nano(store: Store) -> None:
-    """A base model (about a second), a session with two runs, and a fork from between them that begins its rule anew."""
+    """A base model (about a second), a session with two runs, and a fork from between them whose rule begins anew."""
     nano = NanoSessionService(store)
     nano.new(NanoSetting(seed=3, mode="nonlinear"), NANO)
     nano.run(NANO, NANO_STEPS)
