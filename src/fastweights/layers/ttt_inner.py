@@ -63,10 +63,10 @@ class Inner(Protocol):
 
 def apply(x_LD: Tensor, fast: Fast) -> Tensor:
     """``x W + b``."""
-    if fast.b_1F is None or x_LD.ndim > 3:
+    if x_LD.ndim > 3:
         y_LF = x_LD @ fast.w_DF
         return y_LF if fast.b_1F is None else y_LF + fast.b_1F
-    return torch.baddbmm(fast.b_1F, x_LD, fast.w_DF)
+    return torch.bmm(x_LD, fast.w_DF) if fast.b_1F is None else torch.baddbmm(fast.b_1F, x_LD, fast.w_DF)
 
 
 def read_rows(x_LD: Tensor, fast: Fast, rows: Rows, seen_LL: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """``bench ttt``: TTT-Linear's inner loop four ways in one run, from q, k, v and rates to outputs and gradients.
 
-``primal`` takes a token at a time (batched over sequences and heads), ``dual`` a chunk at a time with autograd's
+``primal`` takes a token at a time (batched over sequences and heads, in place where no gradient is asked for, by the
+same kernels for the normalisation as the others), ``dual`` a chunk at a time with autograd's
 backward, ``handwritten`` has its own, ``compiled`` is ``dual`` through torch.compile. Parity with the primal comes
 first; where it fails there is no speed to report. Torch loads when the bench runs.
 """
@@ -100,11 +101,11 @@ def bench_ttt(
 
 def _primal(w: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, c: torch.Tensor, chunk: int) -> Output:
     from fastweights.layers import naive_ttt
-    from fastweights.layers.norm import normalize
+    from fastweights.layers.norm import l2_pull, normalize
     from fastweights.layers.ttt_inner import Fast, Linear, Target
 
     target = Target(k - v, None, EPS)
-    z, (after,) = naive_ttt.primal(Linear, [Fast(w, None)], q, k, c, target, None, chunk, strict=True)
+    z, (after,) = naive_ttt.primal(Linear, [Fast(w, None)], q, k, c, target, None, chunk, strict=True, pull=l2_pull)
     return q + normalize(z, EPS)[0], after.w_DF
 
 
