@@ -37,6 +37,16 @@ def _near_misses(rng: random.Random, size: int) -> str:
     return " ".join(rng.choices(_NEAR, k=size // 3))[:size]
 
 
+def _each_backwards(text: str) -> str:
+    return " ".join(word[::-1] for word in text.split())
+
+
+def _decoys(rng: random.Random, size: int) -> str:
+    """Short runs of base64 of random data and of prose, one after the other."""
+    pieces = (_prose(rng, 24).encode() if i % 2 else rng.randbytes(24) for i in range(size // 33 + 1))
+    return " ".join(base64.b64encode(piece).decode() for piece in pieces)[:size]
+
+
 def _spread(words: tuple[str, ...], every: int) -> Callable[[random.Random, int], str]:
     """Prose with one of ``words`` after every few words: acts without rules, rules without acts."""
 
@@ -69,6 +79,9 @@ FAMILIES: dict[str, Callable[[random.Random, int], str]] = {
     "near misses": _near_misses,
     "near misses, spaced": lambda rng, size: " ".join(_near_misses(rng, size // 2)),
     "near misses, reversed": lambda rng, size: _near_misses(rng, size)[::-1],
+    "words reversed": lambda rng, size: _each_backwards(_prose(rng, size)),
+    "near misses, words reversed": lambda rng, size: _each_backwards(_near_misses(rng, size)),
+    "decoys": _decoys,
     "ligatures": _repeated("\ufb03"),
     "acts only": _spread(("ignore", "forget", "override", "free", "supersede", "not"), 4),
     "rules only": _spread(("rules", "prompt", "instructions", "your", "system"), 4),
