@@ -330,7 +330,7 @@ class ChatMachine(SessionMachine):
         super().teardown()
 
 
-def _run(machine: type[SessionMachine], examples: int, steps: int) -> None:
+def run_machine(machine: type[SessionMachine], examples: int, steps: int) -> None:
     real = os.fsync
     os.fsync = lambda fd: None  # a crash here is of the process: what it wrote stays written
     try:
@@ -346,14 +346,14 @@ def _run(machine: type[SessionMachine], examples: int, steps: int) -> None:
 
 
 def test_random_lives_of_text_sessions() -> None:
-    _run(ChatMachine, 8, 12)
+    run_machine(ChatMachine, 8, 12)
 
 
 def test_random_lives_of_small_states() -> None:
-    _run(RecurrenceMachine, 25, 15)
+    run_machine(RecurrenceMachine, 25, 15)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_ten_thousand_random_lives() -> None:
-    _run(RecurrenceMachine, int(os.environ.get("SEQUENCES", "10000")), 12)
+    run_machine(RecurrenceMachine, int(os.environ.get("SEQUENCES", "10000")), 12)

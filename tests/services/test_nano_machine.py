@@ -1,0 +1,78 @@
+"""Random lives of Nano sessions: run, fork, tag, checkout, reset, crash, reload, with real runs through the guard."""
+
+import os
+import tempfile
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis.stateful import invariant
+
+from fastweights.models.nano_config import NanoLearning, Rule
+from fastweights.services.nano import NanoService
+from fastweights.services.nano_records import NanoSetting
+from fastweights.services.nano_sessions import NanoSessionService
+from fastweights.store.root import Store
+from tests.models.nano_models import QUICK
+from tests.services.test_session_machine import SessionMachine, run_machine
+
+STEPS = (1, 12, 23, 34)  # of a word: within a block of 32, over its end
+
+
+class NanoMachine(SessionMachine):
+    """A state is a function of the steps read since momentum was last forgotten, and of those before, in any session
+    and however they were cut into runs."""
+
+    RULE: ClassVar[Rule] = "rls"
+    bases = tempfile.TemporaryDirectory()
+    base: NanoService | None = None
+    made: ClassVar[dict[Any, str]] = {}
+
+    def open(self, folder: str) -> NanoSessionService:
+        if NanoMachine.base is None:
+            NanoMachine.base = NanoService(Store(self.bases.name))
+            NanoMachine.base.pretrain("nonlinear", QUICK)
+        return NanoSessionService(Store(folder), NanoMachine.base)
+
+    def make(self, name: str) -> str:
+        learning = NanoLearning(rule=self.RULE, inner_steps=1, replay=64)
+        return self.service.new(NanoSetting(mode="nonlinear", noise=0.1, learning=learning), name).session_id
+
+    def say(self, session: str, word: int) -> None:
+        self.service.run(session, STEPS[word])
+
+    @invariant()
+    def cuts_change_nothing(self) -> None:
+        for head in self.heads.values():
+            key = (self.RULE, _read(self.said[head]))
+            assert NanoMachine.made.setdefault(key, self.states[head]) == self.states[head]
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.check_at_the_end()
+        super().teardown()
+
+
+class MuonMachine(NanoMachine):
+    RULE: ClassVar[Rule] = "muon"
+
+
+def _read(words: list[Any]) -> tuple[int, ...]:
+    """Steps between one forgetting and the next."""
+    counts = [0]
+    for word in words:
+        if word == "forget":
+            counts.append(0)
+        else:
+            counts[-1] += STEPS[word]
+    return tuple(counts)
+
+
+@pytest.mark.parametrize("machine", [NanoMachine, MuonMachine])
+def test_random_lives_of_nano_sessions(machine: type[NanoMachine]) -> None:
+    run_machine(machine, 6, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(14400)
+def test_ten_thousand_random_lives_of_nano_sessions() -> None:
+    run_machine(NanoMachine, int(os.environ.get("SEQUENCES", "10000")), 12)
