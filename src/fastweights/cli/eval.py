@@ -102,6 +102,60 @@ def logits(
 
 
 @app.command
+def mixers(
+    *,
+    corpus: str = "tiny",
+    cpu_seconds: float = 60.0,
+    seq_len: int = 256,
+    batch_size: int = 4,
+    layers: int = 2,
+    dim: int = 128,
+    window: int = 128,
+    lr: float = 0.003,
+    seed: int = 0,
+) -> None:
+    """TTT against a recurrence (ssm) against window attention: one size, one CPU time, one text, trained from scratch.
+
+    Parameters
+    ----------
+    corpus
+        File, folder, tiny or shakespeare.
+    cpu_seconds
+        Of training, for each.
+    seq_len
+        Bytes of a sample; each is read from a fresh state.
+    batch_size
+        Samples of a step.
+    layers
+        Blocks of each model.
+    dim
+        Channels; heads are 32 wide.
+    window
+        Of the attention.
+    lr
+        Peak rate of AdamW.
+    seed
+        Of weights and samples.
+    """
+    from fastweights.services.eval_mixers import MIXERS, eval_mixers
+
+    found = eval_mixers(
+        corpus=corpus,
+        cpu_seconds=cpu_seconds,
+        seq_len=seq_len,
+        batch_size=batch_size,
+        layers=layers,
+        dim=dim,
+        window=window,
+        lr=lr,
+        seed=seed,
+    )
+    keys = ("parameters", "steps", "cpu_seconds", "tokens_per_cpu_second", "cold_bpb", "stream_bpb")
+    rows = [(name, *(found[name][key] for key in keys)) for name in MIXERS]
+    output.current().emit(found, lambda: output.table(rows, ("mixer", *(key.replace("_", " ") for key in keys))))
+
+
+@app.command
 def sentry(
     *,
     model: str = "toy",
