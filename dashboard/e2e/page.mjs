@@ -14,6 +14,10 @@ export async function keyboard(page) {
   await page.waitForURL(/\/sentry/);
   await page.getByRole("heading", { name: "Monitor a text" }).waitFor();
   await page.keyboard.press("g");
+  await page.keyboard.press("e");
+  await page.waitForURL(/\/sessions/);
+  await page.getByRole("heading", { name: "Sessions" }).waitFor();
+  await page.keyboard.press("g");
   await page.keyboard.press("r");
   await page.waitForURL(/\/redteam/);
   await page.getByRole("heading", { name: "Attack a model" }).waitFor();
@@ -61,6 +65,11 @@ export async function themes(page) {
   await page.locator('[data-chart="Loss"]').waitFor();
   await shot(page, "sentry-dark");
   await axe(page, "sentry, dark");
+  await page.goto("/sessions?show=text:second,text:third");
+  await page.locator('[data-chart="Drift"]').waitFor();
+  await page.locator("[data-details]").waitFor();
+  await shot(page, "sessions-dark");
+  await axe(page, "sessions, dark");
   await openReport(page);
   await shot(page, "redteam-dark");
   await axe(page, "red team, dark");
@@ -94,6 +103,11 @@ export async function narrow(browser, url) {
   same(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0, "pixels that a report is too wide at 380");
   await shot(page, "narrow-report");
   await axe(page, "red team at 380 px");
+  await page.goto("/sessions");
+  await page.locator("[data-details]").waitFor();
+  same(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0, "pixels that /sessions is too wide at 380");
+  await shot(page, "narrow-sessions");
+  await axe(page, "sessions at 380 px");
   await page.goto("/chat");
   await page.getByRole("button", { name: "Show the sessions" }).click();
   await page.getByRole("dialog", { name: "Sessions" }).locator("li a").first().click();

@@ -22,26 +22,33 @@ export async function redteamStartAndCancel(page) {
   await page.locator('section[data-status="cancelled"]').waitFor();
 }
 
-/** The command itself, on the server's store: two guard steps an attempt, one seed. */
-async function attack(page) {
+let child;
+let attack;
+
+/** The command itself, on the server's store, beside the steps that follow: two guard steps an attempt, one seed. */
+export async function redteamBegins(page) {
   const { root } = await (await page.request.get("/api/health")).json();
-  const options = ["--model=toy", "--budget=2", "--seeds=1", "--json", "--quiet", `--root=${root}`];
-  const child = spawn(python(), ["-m", "fastweights", "redteam", ...options], {
+  const options = ["--model=toy", "--budget=2", "--chunk-tokens=8", "--seeds=1", "--json", "--quiet", `--root=${root}`];
+  child = spawn(python(), ["-m", "fastweights", "redteam", ...options], {
     env: { ...process.env, OMP_NUM_THREADS: "1", FASTWEIGHTS_THREADS: "1" },
     stdio: ["ignore", "pipe", "inherit"],
   });
   let said = "";
   child.stdout.setEncoding("utf8").on("data", (piece) => (said += piece));
-  same(await new Promise((resolve) => child.once("exit", resolve)), 0, "exit code of fastweights redteam");
-  return JSON.parse(said);
+  attack = new Promise((resolve) => child.once("close", (code) => resolve({ code, said })));
 }
 
+/** Where a step before the report failed. */
+export const stopAttack = () => child?.exitCode === null && child.kill("SIGTERM");
+
 export async function redteamReport(page) {
-  const report = await attack(page);
+  const { code, said } = await attack;
+  same(code, 0, "exit code of fastweights redteam");
+  const report = JSON.parse(said);
   await page.goto("/redteam");
   await page.getByRole("link", { name: report.run_id }).click();
   await page.locator(`[data-report="${report.run_id}"]`).waitFor();
-  await page.getByText(`--model toy --policy ${report.policy} --budget 2`).waitFor();
+  await page.getByText(`--model toy --policy ${report.policy} --budget 2`).first().waitFor();
   const count = (selector) => page.locator(selector).count();
   same(await count("tr[data-family]"), report.families.length, "families");
   same(await count("tr[data-control]"), report.families.length, "a control beside each family");

@@ -3,6 +3,7 @@ import * as chat from "./chat.mjs";
 import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
 import { keyboard, narrow, themes } from "./page.mjs";
 import * as redteam from "./redteam.mjs";
+import * as sessions from "./sessions.mjs";
 import * as sentry from "./sentry.mjs";
 import * as train from "./train.mjs";
 
@@ -14,6 +15,9 @@ try {
   browser = await startBrowser();
   page = await openPage(browser, { url: server.url });
   const steps = [
+    redteam.redteamEmpty,
+    redteam.redteamStartAndCancel,
+    redteam.redteamBegins,
     train.trainEmpty,
     train.trainTwentySteps,
     train.trainCancelAndResume,
@@ -25,13 +29,14 @@ try {
     chat.chatFrozen,
     chat.chatForkResetLog,
     chat.chatStrictGuard,
+    sessions.sessionsTree,
+    sessions.sessionsVerbs,
+    sessions.sessionsCompare,
     sentry.sentryEmpty,
     sentry.sentryDemo,
     sentry.sentryReload,
     sentry.sentryCompare,
     sentry.sentryFile,
-    redteam.redteamEmpty,
-    redteam.redteamStartAndCancel,
     redteam.redteamReport,
     keyboard,
     themes,
@@ -52,6 +57,7 @@ try {
   }
   process.exitCode = 1;
 } finally {
+  redteam.stopAttack();
   await browser?.close();
   await server.stop();
 }

@@ -2,8 +2,8 @@
 import { queryOptions } from "@tanstack/react-query";
 import { keyOf, type SessionKind, type SessionRow, toRow } from "../lib/sessionRows";
 import { api, take } from "./client";
-import { openapi, queryClient, sessions } from "./queries";
-import type { SessionInfo } from "./types";
+import { queryClient, sessions } from "./queries";
+import type { NanoSession, SessionInfo } from "./types";
 
 const BASE: Record<SessionKind, string> = { text: "/api/text/sessions", nano: "/api/sessions" };
 
@@ -18,24 +18,23 @@ export interface SessionRef {
 
 const params = (ref: SessionRef) => ({ path: { session_id: ref.id } });
 
-interface Document {
-  paths?: Record<string, { get?: unknown }>;
-}
-
-/** Nano sessions, of a server that has them. */
-const nanoSessions = queryOptions({
+export const nanoSessions = queryOptions({
   queryKey: ["nano sessions"],
-  queryFn: async () => {
-    const document = (await queryClient.ensureQueryData(openapi)) as Document;
-    return document.paths?.[BASE.nano]?.get ? take(api.GET(BASE.nano as "/api/text/sessions")) : [];
-  },
+  queryFn: () => take(api.GET("/api/sessions")),
   refetchInterval: 5_000,
 });
+
+export const nanoSession = (id: string) =>
+  queryOptions({
+    queryKey: ["session", keyOf("nano", id)],
+    queryFn: () => take(api.GET("/api/sessions/{session_id}", { params: { path: { session_id: id } } })),
+    staleTime: 5_000,
+  });
 
 /** One list a kind; each may fail on its own. */
 export const lists = [
   { ...sessions, select: (found: SessionInfo[]): SessionRow[] => found.map((entry) => toRow("text", entry)) },
-  { ...nanoSessions, select: (found: SessionInfo[]): SessionRow[] => found.map((entry) => toRow("nano", entry)) },
+  { ...nanoSessions, select: (found: NanoSession[]): SessionRow[] => found.map((entry) => toRow("nano", entry)) },
 ] as const;
 
 /** Every commit that the session knows, also those that only a tag or an earlier head reaches. */
@@ -58,7 +57,7 @@ export const sessionDiff = (a: SessionRef, from: string, b: SessionRef, to: stri
 
 /** What a verb changed is read anew: the lists, the session and its log. */
 function changed({ kind, id }: SessionRef): void {
-  for (const queryKey of [sessions.queryKey, nanoSessions.queryKey, ["session", id], ["commits", keyOf(kind, id)]]) {
+  for (const queryKey of [sessions.queryKey, nanoSessions.queryKey, ["session", id], ["session", keyOf(kind, id)], ["commits", keyOf(kind, id)]]) {
     void queryClient.invalidateQueries({ queryKey });
   }
 }

@@ -15,7 +15,7 @@ export interface TreeNode {
   lane: number;
   /** Sessions whose log holds the commit: any of them can be asked about it. */
   sessions: string[];
-  /** Sessions whose head it is. */
+  /** Sessions whose head it is, the one that made it first. */
   heads: string[];
   tags: { session: string; tag: string }[];
 }
@@ -40,6 +40,10 @@ export function buildTree(logs: readonly SessionLog[]): Tree {
       if (commit.head) node.heads.push(row.id);
       for (const tag of commit.tags) node.tags.push({ session: row.id, tag });
     }
+  }
+  for (const node of tree.values()) {
+    const foreign = (id: string) => (id === node.commit.session ? 0 : 1);
+    node.heads.sort((a, b) => foreign(a) - foreign(b) || a.localeCompare(b));
   }
   link(tree);
   place(tree);

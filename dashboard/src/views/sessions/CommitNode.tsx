@@ -1,6 +1,5 @@
 import { Handle, type Node, type NodeProps, Position } from "@xyflow/react";
 import { memo, useEffect, useRef } from "react";
-import { plural } from "../../lib/format";
 import { nameOf, type TreeNode } from "../../lib/tree";
 import { KindBadge } from "./KindBadge";
 import classes from "./Tree.module.css";
@@ -27,6 +26,7 @@ export const CommitNode = memo(function CommitNode({ id, data }: NodeProps<Commi
   useEffect(() => {
     if (focus) button.current?.focus({ preventScroll: true });
   }, [focus]);
+  const more = Math.max(0, heads.length - 1) + Math.max(0, tags.length - 1);
   const refused = commit.blocked + commit.rolled_back;
   return (
     <>
@@ -40,40 +40,33 @@ export const CommitNode = memo(function CommitNode({ id, data }: NodeProps<Commi
         data-role={role ?? undefined}
         data-head={heads.length > 0 || undefined}
         aria-current={role === "shown" || undefined}
-        aria-label={tell(node)}
         title={commit.summary}
         tabIndex={tab ? 0 : -1}
       >
         <span className={classes.mark}>
           <i aria-hidden="true" />
           {nameOf(commit)}
+          <span className="visually-hidden"> of {commit.session ?? node.sessions[0]}</span>
           {refused > 0 && <small>{refused} refused</small>}
           {commit.kind === "init" && node.kind === "nano" && <KindBadge kind={node.kind} />}
         </span>
         <span className={classes.names}>
-          {heads[0] && <b>{heads[0]}</b>}
-          {tags[0] && <em>{tags[0].tag}</em>}
-          {more(heads.length, tags.length) > 0 && <span>+{more(heads.length, tags.length)}</span>}
+          {heads[0] && (
+            <b>
+              <span className="visually-hidden">head of </span>
+              {heads[0]}
+            </b>
+          )}
+          {tags[0] && (
+            <em>
+              <span className="visually-hidden">tag </span>
+              {tags[0].tag}
+            </em>
+          )}
+          {more > 0 && <span title={[...heads.slice(1), ...tags.slice(1).map(({ tag }) => tag)].join(", ")}>+{more}</span>}
         </span>
       </button>
       <Handle type="source" position={Position.Right} style={MIDDLE} isConnectable={false} />
     </>
   );
 });
-
-const more = (heads: number, tags: number): number => Math.max(0, heads - 1) + Math.max(0, tags - 1);
-
-function tell({ commit, heads, tags, sessions }: TreeNode): string {
-  const counts = [
-    commit.committed > 0 && `${commit.committed} committed`,
-    commit.blocked > 0 && `${commit.blocked} blocked`,
-    commit.rolled_back > 0 && `${commit.rolled_back} rolled back`,
-  ];
-  const parts = [
-    `${nameOf(commit)} of ${commit.session ?? sessions[0]}`,
-    ...counts,
-    heads.length > 0 && `head of ${heads.join(" and ")}`,
-    tags.length > 0 && `${plural(tags.length, "tag")} ${tags.map(({ tag }) => tag).join(" and ")}`,
-  ];
-  return parts.filter(Boolean).join(", ");
-}

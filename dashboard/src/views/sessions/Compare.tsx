@@ -1,8 +1,8 @@
 import { ActionIcon } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type SessionRef, sessionDiff } from "../../api/sessionVerbs";
-import type { SessionDiff } from "../../api/types";
-import { figure, fixed, plural, shortHash } from "../../lib/format";
+import type { CommitInfo, SessionDiff } from "../../api/types";
+import { figure, fixed, plural, shortHash, whole } from "../../lib/format";
 import { nameOf } from "../../lib/tree";
 import { Close } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
@@ -22,7 +22,7 @@ export function Compare({ a, b, onClose }: { a: Side; b: Side; onClose: () => vo
   return (
     <section className={strip.strip} aria-label="Comparison" data-diff={data ? `${a.commit} ${b.commit}` : undefined}>
       <div className={strip.head}>
-        <h2>{data ? `From ${name(data, "a")} to ${name(data, "b")}` : "Comparison"}</h2>
+        <h2>{data ? `From ${name(data.a, a)} to ${name(data.b, b)}` : "Comparison"}</h2>
         <span className={strip.actions}>
           <ActionIcon aria-label="Close the comparison" onClick={onClose}>
             <Close />
@@ -37,8 +37,10 @@ export function Compare({ a, b, onClose }: { a: Side; b: Side; onClose: () => vo
   );
 }
 
-const name = (diff: SessionDiff, side: "a" | "b"): string =>
-  `${nameOf(diff[side])} of ${side === "a" ? diff.session_id : diff.other_id}`;
+const name = (commit: CommitInfo, side: Side): string => `${nameOf(commit)} of ${commit.session ?? side.of.id}`;
+
+/** A count as it is, any other value to four digits. */
+const value = (number: number | null): string => (Number.isInteger(number) ? whole(number) : figure(number, 4));
 
 function Figures({ diff }: { diff: SessionDiff }) {
   const drift = diff.numbers.find((entry) => entry.name === "drift");
@@ -65,7 +67,7 @@ function Figures({ diff }: { diff: SessionDiff }) {
           : `They part at ${shortHash(diff.base)}; since then ${plural(diff.a_only.length, "commit")} on the first side, ${plural(diff.b_only.length, "commit")} on the second.`}
       </p>
       <div className={classes.tables}>
-        <div className={table.scroll} tabIndex={0} role="region" aria-label="Tensors">
+        <div className={`${table.scroll} ${classes.low}`} tabIndex={0} role="region" aria-label="Tensors">
           <table className={table.table}>
             <thead>
               <tr>
@@ -95,7 +97,7 @@ function Figures({ diff }: { diff: SessionDiff }) {
             </tbody>
           </table>
         </div>
-        <div className={table.scroll} tabIndex={0} role="region" aria-label="Figures of the guard">
+        <div className={`${table.scroll} ${classes.low}`} tabIndex={0} role="region" aria-label="Figures of the guard">
           <table className={table.table}>
             <thead>
               <tr>
@@ -109,9 +111,9 @@ function Figures({ diff }: { diff: SessionDiff }) {
               {diff.numbers.map((entry) => (
                 <tr key={entry.name} data-number={entry.name}>
                   <th scope="row">{entry.name}</th>
-                  <td className={table.right}>{figure(entry.a, 4)}</td>
-                  <td className={table.right}>{figure(entry.b, 4)}</td>
-                  <td className={table.right}>{figure(entry.change)}</td>
+                  <td className={table.right}>{value(entry.a)}</td>
+                  <td className={table.right}>{value(entry.b)}</td>
+                  <td className={table.right}>{value(entry.change)}</td>
                 </tr>
               ))}
             </tbody>

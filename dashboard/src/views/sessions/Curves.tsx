@@ -1,11 +1,12 @@
 import { useQueries } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { session } from "../../api/queries";
-import { fullLog } from "../../api/sessionVerbs";
+import { fullLog, nanoSession } from "../../api/sessionVerbs";
 import type { CommitInfo } from "../../api/types";
-import { lossOfTurns } from "../../lib/curves";
-import { fixed, signed } from "../../lib/format";
+import { errorOfRuns, lossOfTurns } from "../../lib/curves";
+import { figure, fixed, signed } from "../../lib/format";
 import type { SessionRow } from "../../lib/sessionRows";
+import type { Curve } from "../../lib/series";
 import { path } from "../../lib/tree";
 import { Chart, type RunCurve } from "../../ui/Chart";
 import { Swatch } from "../../ui/Swatch";
@@ -17,32 +18,25 @@ export interface ShownSession {
 }
 
 const NO_LOG: CommitInfo[] = [];
+const allData = <T,>(results: { data: T | undefined }[]): (T | undefined)[] => results.map((result) => result.data);
 
 /** Drift and loss from the initial state to each head, one curve a session. */
 export function Curves({ shown }: { shown: ShownSession[] }) {
-  const logs = useQueries({ queries: shown.map(({ row }) => fullLog(row)), combine: (results) => results.map((result) => result.data) });
+  const logs = useQueries({ queries: shown.map(({ row }) => fullLog(row)), combine: allData });
   const text = useMemo(() => shown.filter(({ row }) => row.kind === "text"), [shown]);
-  const details = useQueries({
-    queries: text.map(({ row }) => ({ ...session(row.id), staleTime: 30_000 })),
-    combine: (results) => results.map((result) => result.data),
-  });
-  const drift = useMemo(
-    () =>
-      shown.map(({ row, slot }, i): RunCurve => {
-        const commits = path(logs[i] ?? NO_LOG);
-        return { id: row.id, slot, x: commits.map((_, step) => step), y: commits.map((commit) => commit.drift) };
-      }),
-    [shown, logs],
-  );
-  const loss = useMemo(
-    () =>
-      text.map(({ row, slot }, i): RunCurve => {
-        const commits = path(logs[shown.findIndex((entry) => entry.row.key === row.key)] ?? NO_LOG);
-        const { x, y } = lossOfTurns(commits, details[i]?.turns ?? []);
-        return { id: row.id, slot, x, y };
-      }),
-    [shown, text, logs, details],
-  );
+  const nano = useMemo(() => shown.filter(({ row }) => row.kind === "nano"), [shown]);
+  const turns = useQueries({ queries: text.map(({ row }) => session(row.id)), combine: allData });
+  const runs = useQueries({ queries: nano.map(({ row }) => nanoSession(row.id)), combine: allData });
+  const { drift, loss, error } = useMemo(() => {
+    const paths = new Map(shown.map(({ row }, i) => [row.key, path(logs[i] ?? NO_LOG)]));
+    const pathOf = ({ row }: ShownSession) => paths.get(row.key) ?? NO_LOG;
+    const curve = (entry: ShownSession, points: Curve): RunCurve => ({ id: entry.row.id, slot: entry.slot, ...points });
+    return {
+      drift: shown.map((entry) => curve(entry, { x: pathOf(entry).map((_, step) => step), y: pathOf(entry).map((commit) => commit.drift) })),
+      loss: text.map((entry, i) => curve(entry, lossOfTurns(pathOf(entry), turns[i]?.turns ?? []))),
+      error: nano.map((entry, i) => curve(entry, errorOfRuns(pathOf(entry), runs[i]?.runs ?? []))),
+    };
+  }, [shown, text, nano, logs, turns, runs]);
   return (
     <section aria-label="Curves" className={charts.section}>
       <ul className={charts.legend}>
@@ -57,6 +51,9 @@ export function Curves({ shown }: { shown: ShownSession[] }) {
         <Chart title="Drift" unit="nats" xLabel="commit" sync="sessions" sparse curves={drift} format={(value) => signed(value, 4)} />
         {loss.length > 0 && (
           <Chart title="Loss before learning" unit="nats per token" xLabel="commit" sync="sessions" sparse curves={loss} format={(value) => fixed(value)} />
+        )}
+        {error.length > 0 && (
+          <Chart title="Error of each run" unit="MSE with updates" xLabel="commit" sync="sessions" sparse curves={error} format={(value) => figure(value)} />
         )}
       </div>
     </section>

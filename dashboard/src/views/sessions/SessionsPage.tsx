@@ -135,7 +135,8 @@ function Nothing() {
         <Empty title="No session yet">
           Start one in Chat, or in a terminal with
           <code className={classes.line}>fastweights session new</code>
-          Every answered message is a commit here, every fork a branch.
+          <code className={classes.line}>fastweights nano session new</code>
+          Every answered message and every run of Nano is a commit here, every fork a branch.
         </Empty>
       </div>
     </div>

@@ -98,7 +98,6 @@ function Flow({ tree, shown, from, onShow }: Props) {
           setByKey(node.id);
           onShow(node.id);
         }}
-        proOptions={{ hideAttribution: true }}
       />
       <div className={classes.zoom}>
         <Tooltip label="Show the whole tree">
@@ -126,8 +125,11 @@ const toNode = (node: TreeNode): CommitFlowNode => ({
   data: { node, role: null, tab: false, focus: false },
 });
 
+const STRAIGHT = { type: "straight", focusable: false };
+const STEP = { type: "smoothstep", focusable: false, pathOptions: { offset: 6, borderRadius: 8 } };
+
 function toEdge(tree: Tree, node: TreeNode): Edge[] {
   if (node.parent === null) return [];
   const straight = tree.get(node.parent)?.lane === node.lane;
-  return [{ id: node.id, source: node.parent, target: node.id, type: straight ? "straight" : "smoothstep", focusable: false }];
+  return [{ id: node.id, source: node.parent, target: node.id, ...(straight ? STRAIGHT : STEP) }];
 }

@@ -1,8 +1,7 @@
 import { useQueries } from "@tanstack/react-query";
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { queryClient } from "../../api/queries";
 import { fullLog, lists } from "../../api/sessionVerbs";
-import type { CommitInfo } from "../../api/types";
 import type { SessionRow } from "../../lib/sessionRows";
 import { buildTree, type SessionLog, type Tree } from "../../lib/tree";
 
@@ -17,7 +16,7 @@ export function useSessions() {
 const seen = new Map<string, string>();
 
 /** The commits of these sessions as one tree; read again where the list tells of a change. */
-export function useTree(rows: readonly SessionRow[]): { tree: Tree; logs: Map<string, CommitInfo[]>; loading: boolean; error: unknown } {
+export function useTree(rows: readonly SessionRow[]): { tree: Tree; loading: boolean; error: unknown } {
   useEffect(() => {
     for (const row of rows) {
       const now = `${row.head} ${row.updatedAt}`;
@@ -34,9 +33,12 @@ export function useTree(rows: readonly SessionRow[]): { tree: Tree; logs: Map<st
       error: results.find((result) => result.error)?.error ?? null,
     }),
   });
-  return useMemo(() => {
-    const known = rows.flatMap((row, i): SessionLog[] => (found.data[i] ? [{ row, log: found.data[i] }] : []));
-    const logs = new Map(known.map(({ row, log }) => [row.key, log as CommitInfo[]]));
-    return { tree: buildTree(known), logs, loading: found.loading, error: found.error };
+  const last = useRef<SessionLog[]>([]);
+  const known = useMemo(() => {
+    // While a new session's log is read the tree stays as it was: nothing jumps.
+    if (!found.loading) last.current = rows.flatMap((row, i): SessionLog[] => (found.data[i] ? [{ row, log: found.data[i] }] : []));
+    return last.current;
   }, [rows, found]);
+  const tree = useMemo(() => buildTree(known), [known]);
+  return { tree, loading: found.loading, error: found.error };
 }
