@@ -252,3 +252,13 @@ def test_ctrl_c_ends_a_run_that_is_kept(store: Store) -> None:
     assert process.returncode == 130
     assert _strict(out.decode())["status"] == "cancelled"
     assert [r["status"] for r in runs.list()] == ["cancelled"]
+
+
+def test_an_empty_file_does_not_keep_the_others_from_being_read(call, tmp_path: Path) -> None:
+    names = ("one.txt", "empty.txt", "two.txt")
+    for name in names:
+        (tmp_path / name).write_text("" if name == "empty.txt" else TEXT)
+    code, out, err = call("--file", *(str(tmp_path / name) for name in names), "--json")
+    assert code != 0
+    assert [_strict(line)["status"] for line in out.splitlines()] == ["done", "done"]
+    assert "empty.txt" in err

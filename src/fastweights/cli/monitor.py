@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from fastweights.cli import output
 from fastweights.cli.policies import adjusted, named_policy
+from fastweights.errors import FastweightsError
 from fastweights.hints import validate_given
 from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorRun
 
@@ -169,8 +170,17 @@ def monitor(
     from fastweights.services.monitor import MonitorService
 
     service = MonitorService(output.current().store(), device)
+    failed = None
     for one in inputs:
-        _run(service, options, one, canary_text, report)
+        try:
+            _run(service, options, one, canary_text, report)
+        except FastweightsError as error:
+            if len(inputs) == 1:
+                raise
+            sys.stderr.write(f"error: {error}\n")  # the other files are read all the same
+            failed = failed or output.exit_code(error)
+    if failed is not None:
+        raise output.Exit(failed)
 
 
 @dataclass(frozen=True)
