@@ -21,7 +21,8 @@ from fastweights.layers.rope import rotate, rotations
 
 Carry = dict[str, Tensor]
 BLOCK = 64
-_SCORES = 1 << 18  # held at a time: 1 MB in fp32, so that the passes over them stay in a core's cache
+_SCORES = 1 << 18  # held at a time on a CPU: 1 MB in fp32, so that the passes over them stay in a core's cache
+_SCORES_DEVICE = 1 << 25  # elsewhere: 128 MB
 
 
 def attention(
@@ -77,7 +78,8 @@ def _seen(
 def _by_parts(run: Callable[..., tuple[Tensor, ...]], seen: Tensor, *blocks: Tensor) -> tuple[Tensor, ...]:
     """``run`` on a few blocks of queries at a time."""
     B, H, N, _, _ = blocks[0].shape
-    size = max(1, _SCORES // (B * H * seen.shape[-2] * seen.shape[-1]))
+    limit = _SCORES if seen.device.type == "cpu" else _SCORES_DEVICE
+    size = max(1, limit // (B * H * seen.shape[-2] * seen.shape[-1]))
     if size >= N:
         return run(seen, *blocks)
     parts = [run(*part) for part in zip(*(x.split(size, dim=2) for x in (seen, *blocks)), strict=True)]
