@@ -125,6 +125,36 @@ def test_text_and_errors(call) -> None:
         assert len(err.splitlines()) == 1
 
 
+def test_sessions(call, root: Path) -> None:
+    def one(*line: str):
+        code, out, _ = call("nano", "session", *line, "--json")
+        assert code == 0, out
+        return _strict(out)
+
+    made = one("new", "--name", "s1", "--seed", "3", "--rule", "muon", "--noise", "0.1")
+    assert (made["session_id"], made["options"]["learning"]["rule"], made["n_turns"]) == ("s1", "muon", 0)
+    run_ = one("run", "s1", "--steps", "100")
+    assert (run_["to_step"], run_["committed"] + run_["blocked"] + run_["rolled_back"]) == (100, 3)
+    assert one("fork", "s1", "--name", "s2", "--no-momentum")["parent_session"] == "s1"
+    one("run", "s2", "--steps", "50")
+    assert [s["session_id"] for s in one("ls")] == ["s2", "s1"]
+    assert [r["steps"] for r in one("show", "s2")["runs"]] == [100, 50]
+    assert [c["kind"] for c in one("log", "s2")] == ["run", "fork", "run", "init"]
+    assert one("diff", "s1", "--other", "s2")["l2"] > 0
+    one("tag", "s2", "here")
+    assert one("checkout", "s2", "init")["n_turns"] == 0
+    one("checkout", "s2", "here")
+    assert one("reset", "s2")["n_turns"] == 0
+    assert one("verify", "s2")["verified"] == 5
+    code, out, _ = call("nano", "session", "show", "s1")
+    assert "session, with updates" in out
+    assert "linear world 3" in out
+    for line, words in ((("run", "s3"), "no session 's3'"), (("run", "s1", "--steps", "0"), "steps")):
+        code, out, err = call("nano", "session", *line)
+        assert (code, out) == (2, "")
+        assert words in err
+
+
 def test_eval(call) -> None:
     code, out, _ = call("eval", "nano", "--seeds", "3", "--steps", "320", "--json")
     assert code == 0

@@ -48,7 +48,8 @@ class Sessions:
         try:
             return read_meta(self.path(session_id, META))
         except NotFound:
-            raise NotFound(f"no session {session_id!r}: `session ls` lists them") from None
+            verb = "session ls" if self.kind == "text" else f"{self.kind} session ls"
+            raise NotFound(f"no session {session_id!r}: `{verb}` lists them") from None
 
     def list(self) -> list[Meta]:
         """Every whole session, last used first; a damaged one is left out (``fsck`` names it)."""
