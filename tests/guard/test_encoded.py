@@ -8,6 +8,7 @@ import pytest
 from fastweights.guard.gate_policy import default_gate
 from fastweights.guard.judge import judge
 from fastweights.guard.signals import measure
+from fastweights.redteam.payloads import prose
 from tests.guard.chunking import CHUNKERS
 
 
@@ -22,6 +23,12 @@ FAMILIES: dict[str, Callable[[random.Random], str]] = {
     "percent": lambda rng: "".join(f"%{byte:02X}" for byte in rng.randbytes(200)),
     "escapes": lambda rng: "".join(f"\\x{byte:02x}" for byte in rng.randbytes(200)),
     "letters": lambda rng: "".join(rng.choices(string.ascii_lowercase, k=700)),
+    "base85": lambda rng: base64.b85encode(rng.randbytes(400)).decode(),
+    "ascii85": lambda rng: base64.a85encode(rng.randbytes(400)).decode(),
+    "bits": lambda rng: "".join(f"{byte:08b}" for byte in rng.randbytes(100)),
+    "bits in 8s": lambda rng: " ".join(f"{byte:08b}" for byte in rng.randbytes(100)),
+    "bytes": lambda rng: ", ".join(map(str, rng.randbytes(200))),
+    "bytes of prose": lambda rng: ",".join(map(str, prose(rng, 6).encode())),
     "letters in 16s": lambda rng: " ".join("".join(rng.choices(string.ascii_letters, k=16)) for _ in range(40)),
 }
 
@@ -42,6 +49,10 @@ def test_most_chunks_of_a_blob_are_refused(family: str, kind: str, size: int) ->
 def test_numbers_names_and_one_hash_are_no_blob() -> None:
     for text in (
         " ".join(str(number) for number in range(1000, 1400)),
+        ", ".join(str(number) for number in range(256)),
+        "0 1 1 0 1 0 0 1 " * 30,
+        "42, 17, 99, 3, 58, 61, 27, 12, 80, 44, 9, 71, 35, 66, 18, 90, 2, 53, " * 5,
+        "see https://docs.example.org/en/v1.2/guide/Usage.html#Streaming?x=1&y=2 for self.assertEqual(f(x)[0],{}) " * 3,
         "donaudampfschifffahrt zhongguorenminyinhang execFileSync FSReqCallback SMTPConnectError " * 3,
         "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 by Ada on the 5th of May, about tea",
     ):

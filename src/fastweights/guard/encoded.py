@@ -1,4 +1,5 @@
-"""Which characters of a text are encoded data: base64, base32, hex, dumps, escapes, random letters. Torch-free."""
+"""Which characters of a text are encoded data: base64, base32, base85, hex, bits, dumps, escapes, lists of bytes,
+random letters. Torch-free."""
 
 import functools
 import re
@@ -23,6 +24,11 @@ _BLANK[list(b" :,\t\r\n")] = True
 _MIN_EVIDENCE = 7.0  # nats
 _MIN_EVIDENCE_LETTERS = 14.0  # the same without a digit: CamelCaseNames
 _MIN_A_LETTER = 0.55  # nats; random letters have 1.06 at 16, few words or names of that length above 0.5
+_MIN_SIGNED = 24  # characters of a run with signs (base85)
+_MIN_EVIDENCE_SIGNED = 10.0
+_MIN_A_SIGNED = 0.28  # nats a character; base85 has 0.48
+_MIN_BITS = 7
+_MIN_BYTES = 12  # numbers of a list of bytes
 _MIN_LETTERS = 12  # a run of letters is judged by its pairs from here on
 
 
@@ -78,6 +84,9 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
     is_hex = not_hex[ends] == not_hex[starts]
     for found in _dumps(text, raw, starts, ends, is_hex):
         covered[found.start() : found.end()] = True
+    for first, last in (_bits(raw, starts, ends), _byte_lists(raw, starts, ends), _signed(raw, kinds)):
+        for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+            covered[begin:end] = True
     long = ends - starts >= _MIN_RUN
     starts, ends, is_hex = starts[long], ends[long], is_hex[long]
     if not len(starts):
@@ -104,6 +113,62 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
     edges[ends[strong]] -= 1
     covered |= np.cumsum(edges[:-1], dtype=np.int8) > 0
     return int(covered.sum())
+
+
+_Spans = tuple[np.ndarray, np.ndarray]
+
+
+def _bits(raw: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> _Spans:
+    """Runs of the digits 0 and 1."""
+    other = counts_before(raw >> 1 != ord("0") >> 1)
+    bits = (ends - starts >= _MIN_BITS) & (other[ends] == other[starts])
+    return starts[bits], ends[bits]
+
+
+def _byte_lists(raw: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> _Spans:
+    """Numbers from 0 to 255, a dozen and more one after the other, in no order, some of them with three digits."""
+    size = ends - starts
+    digits = counts_before((raw >= 48) & (raw < 58))
+    number = (size <= 3) & (digits[ends] - digits[starts] == size)
+    blanks = counts_before(_BLANK[raw])
+    low, high = ends[:-1], starts[1:]
+    joins = number[:-1] & number[1:] & (high - low <= 3) & (blanks[high] - blanks[low] == high - low)
+    first, last = runs_of(joins)
+    kept = last - first >= _MIN_BYTES - 1
+    first, last = first[kept], last[kept]
+    padded = np.concatenate((np.zeros(2, dtype=np.int64), raw - np.int64(48)))
+    values = np.zeros(len(size), dtype=np.int64)
+    for place in range(3):
+        values += np.where(size > place, padded[ends + 1 - place], 0) * 10**place
+    count = last - first + 1
+    large, over = counts_before(values >= 100), counts_before(values > 255)
+    up = counts_before(values[1:] > values[:-1])
+    rises = (up[last] - up[first]) / np.maximum(count - 1, 1)
+    wanted = (over[last + 1] == over[first]) & (large[last + 1] - large[first] >= 0.3 * count)
+    wanted &= (rises > 0.2) & (rises < 0.8)
+    return starts[first[wanted]], ends[last[wanted]]
+
+
+@functools.cache
+def _signed_evidence() -> np.ndarray:
+    """4 * class + class -> evidence in nats for base85, against code and addresses."""
+    natural = np.array(
+        [[0.85, 0.03, 0.02, 0.10], [0.40, 0.45, 0.03, 0.12], [0.05, 0.03, 0.60, 0.32], [0.5, 0.12, 0.13, 0.25]]
+    )
+    return np.log(np.array([26, 26, 10, 23]) / 85 / natural).ravel()
+
+
+def _signed(raw: np.ndarray, kinds: np.ndarray) -> _Spans:
+    """Runs without a blank in which signs, digits and letters of both cases follow each other as in base85."""
+    starts, ends = runs_of((raw > 32) & (raw < 127))
+    long = ends - starts >= _MIN_SIGNED
+    starts, ends = starts[long], ends[long]
+    if not len(starts):
+        return starts, ends
+    sums = np.concatenate(([0.0], np.cumsum(_signed_evidence()[kinds[:-1] * 4 + kinds[1:]]), [0.0]))
+    evidence = sums[ends - 1] - sums[starts]
+    strong = (evidence >= _MIN_EVIDENCE_SIGNED) & (evidence >= _MIN_A_SIGNED * (ends - starts))
+    return starts[strong], ends[strong]
 
 
 def _dumps(

@@ -121,6 +121,20 @@ def hex_in_prose(rng: random.Random, n: int) -> list[str]:
     return [_in_prose(_hex(rng), rng) for _ in range(n)]
 
 
+def base85(rng: random.Random, n: int) -> list[str]:
+    return [rng.choice([base64.b85encode, base64.a85encode])(_bytes(rng)).decode() for _ in range(n)]
+
+
+def bits(rng: random.Random, n: int) -> list[str]:
+    """Binary digits, in one run or byte by byte."""
+    return [rng.choice(["", " "]).join(f"{byte:08b}" for byte in _bytes(rng)[:160]) for _ in range(n)]
+
+
+def byte_list(rng: random.Random, n: int) -> list[str]:
+    """Decimal byte values."""
+    return [rng.choice([", ", ",", " "]).join(map(str, _bytes(rng)[:350])) for _ in range(n)]
+
+
 def minified_code(rng: random.Random, n: int) -> list[str]:
     return [_minified(rng) for _ in range(n)]
 
@@ -218,6 +232,9 @@ FAMILIES: dict[str, Family] = {
     "hex_whole": hex_whole,
     "hex_split": hex_split,
     "hex_in_prose": hex_in_prose,
+    "base85": base85,
+    "bits": bits,
+    "byte_list": byte_list,
     "minified_code": minified_code,
     **{f"override_{name}": _override(name) for name in EVASIONS},
 }
