@@ -206,6 +206,7 @@ def ttt(
     repeats: int = 7,
     compiled: bool = True,
     assert_speedup: float | None = None,
+    model: bool = False,
 ) -> None:
     """TTT-Linear's inner loop: token by token, by chunks, with its own backward, and through torch.compile.
 
@@ -231,7 +232,18 @@ def ttt(
         Also measure torch.compile (the first run compiles, 10 to 40 s).
     assert_speedup
         Exit with 1 unless the handwritten loop's forward is so many times as fast as the primal's.
+    model
+        Instead, a whole model (hidden 256, 4 layers) at 512 to 8192 tokens: reading, training, decoding, memory; of
+        the other flags it heeds device, batch, chunk and repeats.
     """
+    if model:
+        from fastweights.services.bench_ttt_model import bench_ttt_model
+
+        whole = bench_ttt_model(device=device, batch=batch, chunk=chunk, repeats=repeats)
+        rows = [(name, f"{rate:.0f}/s") for name, rate in whole["tokens_per_second"].items()]
+        rows += [(f"peak at {t}", str(peaks)) for t, peaks in whole["peak_bytes"].items()]
+        output.current().emit(whole, lambda: output.table(rows, ("figure", "value")))
+        return
     from fastweights.services.bench_ttt import bench_ttt
 
     result = bench_ttt(

@@ -76,8 +76,10 @@ def bench_ttt(
     length = {name: short if name == "primal" else seq for name in ways}
     peak = _gemm_peak(target)
     result["gemm_gflops"] = peak
-    forward = _times({n: (lambda n=n: _forward(ways[n], texts[length[n]], chunk)) for n in ways}, target, repeats)
-    both = _times({n: (lambda n=n: _both(ways[n], texts[length[n]], chunk)) for n in ways}, target, repeats)
+    forward = measured_seconds(
+        {n: (lambda n=n: _forward(ways[n], texts[length[n]], chunk)) for n in ways}, target, repeats
+    )
+    both = measured_seconds({n: (lambda n=n: _both(ways[n], texts[length[n]], chunk)) for n in ways}, target, repeats)
     flops = heads * (6 * head_dim**2 + 4 * chunk * head_dim)
     for name in ("primal", "dual", "handwritten", "compiled"):
         result[name] = None
@@ -86,7 +88,7 @@ def bench_ttt(
             rates = {"forward": tokens / forward[name], "forward_backward": tokens / both[name]}
             work = {"forward": flops, "forward_backward": 3 * flops}
             shares = {kind: work[kind] * rates[kind] / peak / 1e9 for kind in rates}
-            memory = _peak_bytes(lambda n=name: _both(ways[n], texts[length[n]], chunk), target)
+            memory = peak_bytes(lambda n=name: _both(ways[n], texts[length[n]], chunk), target)
             result[name] = {**rates, "gemm_share": shares, "peak_bytes": memory}
     result["ratio"] = {
         name: {kind: result[name][kind] / result["primal"][kind] for kind in ("forward", "forward_backward")}
@@ -190,7 +192,7 @@ def _parity(name: str, way: Callable[..., Output], inputs: list[torch.Tensor], c
     return worst
 
 
-def _times(runs: dict[str, Callable[[], Any]], device: torch.device, repeats: int) -> dict[str, float]:
+def measured_seconds(runs: dict[str, Callable[[], Any]], device: torch.device, repeats: int) -> dict[str, float]:
     """Median seconds of each, taken in turn so that a busy machine slows all alike; a sample lasts ``_SAMPLE``."""
     import torch
 
@@ -222,10 +224,10 @@ def _gemm_peak(device: torch.device) -> float:
 
     n = 1024
     a = torch.randn(n, n, device=device)
-    return 2 * n**3 / _times({"mm": lambda: a @ a}, device, 7)["mm"] / 1e9
+    return 2 * n**3 / measured_seconds({"mm": lambda: a @ a}, device, 7)["mm"] / 1e9
 
 
-def _peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
+def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
     """Bytes above the start at the highest point of a run."""
     import torch
 
