@@ -37,8 +37,8 @@ try {
     sentry.sentryReload,
     sentry.sentryCompare,
     sentry.sentryFile,
-    redteam.redteamReport,
     keyboard,
+    redteam.redteamReport,
     themes,
   ];
   for (const step of steps) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, axisTick, beginning, bytes, count, duration, figure, fixed, MISSING, percent, plural, shortHash, signed, whole } from "./format";
+import { ago, axisTick, beginning, bytes, count, duration, figure, fixed, MISSING, percent, plural, shortHash, signed, signedFigure, whole } from "./format";
 
 describe("numbers", () => {
   it("prints a missing or non-finite value as a dash", () => {
@@ -88,4 +88,8 @@ describe("times", () => {
   });
 
   it("shortens a hash", () => expect(shortHash("0123456789abcdef")).toBe("01234567"));
+});
+
+it("signedFigure", () => {
+  expect([signedFigure(0.0123), signedFigure(-4.1e-6), signedFigure(0), signedFigure(null)]).toEqual(["+0.0123", "−4.10e−6", "0", "–"]);
 });

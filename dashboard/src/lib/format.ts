@@ -29,6 +29,11 @@ export function figure(value: Maybe, digits = 3): string {
   return minus(value.toFixed(Math.min(decimals, 6)));
 }
 
+/** Three significant digits with an explicit sign. */
+export function signedFigure(value: Maybe): string {
+  return (known(value) && value > 0 ? "+" : "") + figure(value);
+}
+
 /** `950`, `12.3k`, `4.56M`. */
 export function count(value: Maybe): string {
   if (!known(value)) return MISSING;

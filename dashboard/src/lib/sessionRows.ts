@@ -18,6 +18,9 @@ export interface SessionRow {
   updatedAt: string;
 }
 
+/** What drift is measured in: the rise of the worst canary's loss since the start. */
+export const DRIFT_UNIT: Record<SessionKind, string> = { text: "nats", nano: "MSE" };
+
 /** What the lists of all kinds have in common. */
 export interface Listed {
   session_id: string;

@@ -4,8 +4,8 @@ import { session } from "../../api/queries";
 import { fullLog, nanoSession } from "../../api/sessionVerbs";
 import type { CommitInfo } from "../../api/types";
 import { errorOfRuns, lossOfTurns } from "../../lib/curves";
-import { figure, fixed, signed } from "../../lib/format";
-import type { SessionRow } from "../../lib/sessionRows";
+import { figure, fixed, signedFigure } from "../../lib/format";
+import { DRIFT_UNIT, type SessionRow } from "../../lib/sessionRows";
 import type { Curve } from "../../lib/series";
 import { path } from "../../lib/tree";
 import { Chart, type RunCurve } from "../../ui/Chart";
@@ -19,6 +19,9 @@ export interface ShownSession {
 
 const NO_LOG: CommitInfo[] = [];
 const allData = <T,>(results: { data: T | undefined }[]): (T | undefined)[] => results.map((result) => result.data);
+
+const driftUnit = (texts: number, nanos: number): string =>
+  nanos === 0 ? DRIFT_UNIT.text : texts === 0 ? DRIFT_UNIT.nano : `text: ${DRIFT_UNIT.text}, Nano: ${DRIFT_UNIT.nano}`;
 
 /** Drift and loss from the initial state to each head, one curve a session. */
 export function Curves({ shown }: { shown: ShownSession[] }) {
@@ -48,7 +51,7 @@ export function Curves({ shown }: { shown: ShownSession[] }) {
         ))}
       </ul>
       <div className={charts.grid}>
-        <Chart title="Drift" unit="nats" xLabel="commit" sync="sessions" sparse curves={drift} format={(value) => signed(value, 4)} />
+        <Chart title="Drift" unit={driftUnit(text.length, nano.length)} xLabel="commit" sync="sessions" sparse curves={drift} format={signedFigure} />
         {loss.length > 0 && (
           <Chart title="Loss before learning" unit="nats per token" xLabel="commit" sync="sessions" sparse curves={loss} format={(value) => fixed(value)} />
         )}

@@ -2,7 +2,8 @@ import { ActionIcon, Button, Select } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { type SessionRef, untag } from "../../api/sessionVerbs";
-import { clock, shortHash, signed } from "../../lib/format";
+import { clock, shortHash, signedFigure } from "../../lib/format";
+import { DRIFT_UNIT } from "../../lib/sessionRows";
 import { nameOf, type TreeNode } from "../../lib/tree";
 import { Close } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
@@ -56,7 +57,7 @@ export function Details({ node, of, onSession, from, onFrom, root, onShow }: Pro
         </div>
       )}
       <dl className={classes.facts}>
-        {commit.drift !== null && <Fact name="Drift">{signed(commit.drift)} nats</Fact>}
+        {commit.drift !== null && <Fact name="Drift">{signedFigure(commit.drift)} {DRIFT_UNIT[node.kind]}</Fact>}
         <Fact name="Made">{clock(commit.created_at)}</Fact>
         {commit.session && commit.session !== of.id && <Fact name="Made by">{commit.session}</Fact>}
         <Fact name="State">

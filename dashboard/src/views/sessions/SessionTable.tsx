@@ -1,8 +1,8 @@
 import { Button, Checkbox } from "@mantine/core";
 import { useState } from "react";
-import { ago, bytes, clock, signed, whole } from "../../lib/format";
+import { ago, bytes, clock, MISSING, signedFigure, whole } from "../../lib/format";
 import { SLOTS } from "../../lib/runs";
-import { type Column, nextOrder, type Order, type SessionRow, sortRows } from "../../lib/sessionRows";
+import { type Column, DRIFT_UNIT, nextOrder, type Order, type SessionRow, sortRows } from "../../lib/sessionRows";
 import { Swatch } from "../../ui/Swatch";
 import table from "../../ui/Table.module.css";
 import { useNow } from "../../ui/useNow";
@@ -15,7 +15,7 @@ const COLUMNS: [Column, string, boolean][] = [
   ["model", "Model", false],
   ["parent", "Forked from", false],
   ["turns", "Turns", true],
-  ["drift", "Drift (nats)", true],
+  ["drift", "Drift", true],
   ["bytes", "State", true],
   ["updatedAt", "Last used", true],
 ];
@@ -86,7 +86,7 @@ export function SessionTable({ rows, slots, current, onToggle, onShow }: Props) 
                   <td className={table.clip}>{row.model}</td>
                   <td className={table.clip}>{row.parent ?? "–"}</td>
                   <td className={table.right}>{whole(row.turns)}</td>
-                  <td className={table.right}>{signed(row.drift)}</td>
+                  <td className={table.right}>{row.drift === null ? MISSING : `${signedFigure(row.drift)} ${DRIFT_UNIT[row.kind]}`}</td>
                   <td className={table.right}>{bytes(row.bytes)}</td>
                   <td className={table.right} title={clock(row.updatedAt)}>
                     {ago(row.updatedAt, now)}
