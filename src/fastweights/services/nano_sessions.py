@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import orjson
 from pydantic import ValidationError
 
 from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.hints import describe
+from fastweights.models.nano_config import NanoLearning
 from fastweights.services import nano_rows, nano_turn
 from fastweights.services.diff import scalar
 from fastweights.services.environment import environment
@@ -34,6 +35,7 @@ from fastweights.services.nano_session_records import (
 from fastweights.services.nano_weights import matrices
 from fastweights.services.sessions import SessionService
 from fastweights.services.verify import CannotReplay, Made
+from fastweights.store import atomic
 from fastweights.store.commits import Commit
 from fastweights.store.meta import Meta
 from fastweights.store.nano_files import PER_STEP, UPDATES
@@ -41,9 +43,6 @@ from fastweights.store.objects import sha256
 from fastweights.store.refs import SHORT
 from fastweights.store.root import Store, check_id, new_id
 from fastweights.store.sessions import Sessions
-
-if TYPE_CHECKING:
-    pass
 
 _DEVICE = "cpu"
 _RUN_FIELDS = {*NanoMetrics.model_fields, "stopped", "seconds"}
@@ -57,7 +56,7 @@ class Pinned(NanoSetting):
     base_sha256: str
 
     def setting(self) -> NanoSetting:
-        return NanoSetting.model_validate(self.model_dump(include=set(NanoSetting.model_fields)))
+        return NanoSetting(**{name: getattr(self, name) for name in NanoSetting.model_fields})
 
 
 class NanoSessionService(SessionService[NanoSession]):
@@ -232,10 +231,17 @@ def _readable(meta: Meta) -> NanoSession | None:
 
 
 def _options(meta: Meta) -> Pinned:
+    """The session's options; how many sessions learn is the same, and checked once."""
     try:
-        return Pinned.model_validate(meta.options)
+        learning = _learning(atomic.dump_json(meta.options.get("learning")))
+        return Pinned.model_validate({**meta.options, "learning": learning})
     except ValidationError as error:
         raise Corrupt(f"session {meta.id!r} has options that cannot be read: {describe(error)}") from None
+
+
+@lru_cache(maxsize=256)
+def _learning(value: bytes) -> NanoLearning:
+    return NanoLearning.model_validate_json(value)
 
 
 def _info(meta: Meta) -> NanoSession:
