@@ -255,7 +255,7 @@ def _elsewhere(words: Sequence[str], free: str, stop: int) -> float:
 
 def _names_a_thing(words: Sequence[str], free: str, at: int) -> bool:
     """Whether the word after "old", "previous" … is a noun of its own: "the old boiler", not "the old ones"."""
-    return free[at : at + 1] == "x" and words[at] not in NEUTRAL_NOUNS and words[at] not in ("one", "ones")
+    return free[at : at + 1] in ("x", "V") and words[at] not in NEUTRAL_NOUNS and words[at] not in ("one", "ones")
 
 
 def _harmless(rule: str, words: Sequence[str], free: str, at: int, low: int) -> bool:
