@@ -37,8 +37,8 @@ try {
     sentry.sentryReload,
     sentry.sentryCompare,
     sentry.sentryFile,
-    keyboard,
     redteam.redteamReport,
+    keyboard, // ends in a chat, where themes begins
     themes,
   ];
   for (const step of steps) {

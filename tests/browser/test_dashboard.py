@@ -29,7 +29,7 @@ def _missing() -> str | None:
 
 @pytest.mark.timeout(LIMIT_S + 30)
 def test_the_dashboard_in_a_browser(tmp_path: Path) -> None:
-    """Train with a curve, cancel, resume, chat, reload, stop, compare, fork, reset, the tree of sessions, monitor, red team, themes."""
+    """Train, cancel, resume, chat, reload, stop, compare, fork, reset, sessions, monitor, red team, themes."""
     reason = _missing()
     if reason is not None:
         pytest.skip(reason)
