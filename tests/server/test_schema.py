@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode, checks
 
+from fastweights.data.physics import MODES
 from fastweights.server.app import create_app
 from fastweights.server.deps import Settings
 from fastweights.services.chat import ChatService
@@ -20,6 +21,7 @@ from fastweights.services.nano_sessions import NanoSessionService
 from fastweights.services.records import SessionOptions
 from fastweights.services.redteam_jobs import RedteamJobs
 from fastweights.store.root import Store
+from tests.models.nano_models import QUICK
 from tests.small_models import save_random_model
 
 CHECKS = (
@@ -33,7 +35,7 @@ OPERATIONS = [
 ]
 
 
-EXAMPLES = {"/api/sessions/{session_id}/verify": 8}  # it reads every run again that the tests before it made
+EXAMPLES = {"/api/sessions/{session_id}/verify": 5}  # it reads every run again that the tests before it made
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,8 @@ def schema(tmp_path_factory):
     save_random_model(store, "tiny")
     ChatService(store).new(SessionOptions(model="tiny"), "s1")
     nano = NanoSessionService(store)
+    for mode in MODES:
+        nano.bases.pretrain(mode, QUICK)
     nano.new(NanoSetting(), "s1")
     nano.run("s1", 64)
     app = create_app(Settings(root=store.root, web=None))
