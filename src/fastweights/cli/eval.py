@@ -114,7 +114,7 @@ def mixers(
     lr: float = 0.003,
     seed: int = 0,
 ) -> None:
-    """TTT against a recurrence (ssm) against window attention: one size, one CPU time, one text, trained from scratch.
+    """TTT against a recurrence (ssm) against window attention: about one size and CPU time, one text, from scratch.
 
     Parameters
     ----------

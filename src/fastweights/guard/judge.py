@@ -60,7 +60,7 @@ _DIVERSITY = "only {value:.0%} of {size} tokens are distinct (limit {limit:.0%})
 _CYCLE = "{value:.0%} of the last {size} words repeat those one cycle before (limit {limit:.0%})"
 _COMPRESSION = "the text compresses to {value:.0%} of its {size} bytes (limit {limit:.0%})"
 _VOCABULARY = "only {value:.0%} of the last {size} words are distinct (limit {limit:.0%})"
-_ENCODED = "{value:.0%} of the last {size} characters look like base64 or hex (limit {limit:.0%})"
+_ENCODED = "{value:.0%} of the last {size} characters look encoded (base64, hex, …) (limit {limit:.0%})"
 _MINIFIED = "{value:.0%} of the last {size} characters look like minified code (limit {limit:.0%})"
 
 

@@ -1,4 +1,4 @@
-"""``eval mixers``: TTT against a recurrence (ssm) against window attention, of one size, for one CPU time, on one text.
+"""``eval mixers``: TTT against a recurrence (ssm) against window attention, of about one size and CPU time.
 
 All train from scratch on bytes, on the same independent samples, with the same AdamW and the same schedule, as many
 steps as fit the CPU seconds given (from a short trial). Torch loads late.
