@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastweights.guard.lexicon import word_set
-from fastweights.guard.tokens import NEW_SENTENCE, Words, places_of
+from fastweights.guard.tokens import NEW_SENTENCE, SENTENCE_BREAK, Words, places_of
 
 _OBJECT = r"[qytSdfaAOomlpzg]{0,10}x?[qytSdfaAOomlg]{0,5}[Ooml](?:f?[qytSd]{0,2}[Ooml]){0,3}"
 _AFTER = (  # "… above", "… you were given", "… that came before", "… I gave you"
@@ -70,7 +70,7 @@ _MODE_BEGINS = word_set("now enter enable enabled activate activated switch enga
 _DARK_MODES = word_set("god jailbreak dan unrestricted unsafe evil opposite chaos sudo")
 
 
-_SENTENCE_END = re.compile(rf"[.!?](?=\s)|\n\s*\n|{NEW_SENTENCE}")
+_SENTENCE_END = re.compile(f"{SENTENCE_BREAK}|{NEW_SENTENCE}")
 
 
 class Match(NamedTuple):

@@ -30,7 +30,7 @@ from fastweights.guard.squeezed import (
     scan_squeezed,
 )
 from fastweights.guard.tags import find_tag
-from fastweights.guard.tokens import Words, bytes_of, places_of
+from fastweights.guard.tokens import SENTENCE_BREAK, Words, bytes_of, places_of
 from fastweights.guard.views import leet, letterless_hidden, looks_leet, rot13, squeeze
 
 _EARLIER = ("above", "previous", "preceding", "foregoing", "prior", "earlier")
@@ -39,7 +39,7 @@ _IS_BREAK = np.zeros(256, dtype=bool)
 _IS_BREAK[[ord(sign) for sign in _BREAKS]] = True
 _IS_SPACE = np.zeros(256, dtype=bool)
 _IS_SPACE[[32, 9, 10]] = True
-_BREAK = re.compile(r"[.!?](?=\s)|\n\s*\n")
+_BREAK = re.compile(SENTENCE_BREAK)
 _ABOVE = re.compile(r" +(?:the|an?|my|our|his|her|its|their) +((?:[a-z-]+ +){0,2}[a-z-]+)")
 _WRITTEN = word_set(  # what stands in a text: "everything above the dashes" is the text above them
     """line lines message messages text point sentence paragraph separator dash dashes mark marker section divider

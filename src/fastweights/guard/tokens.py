@@ -18,6 +18,9 @@ _APOSTROPHE = 39
 NEW_SENTENCE = "\v"
 """Stands in a folded text before a capital that begins a sentence without a full stop before it."""
 
+SENTENCE_BREAK = r"[.!?](?=\s)|\n\s*\n"
+"""What ends a sentence in a folded text, as a regular expression."""
+
 
 class Words(Sequence[str]):
     """The words of ``text``: word i is ``text[starts[i]:ends[i]]`` (backwards if ``flipped``) and has ``hashes[i]``."""
