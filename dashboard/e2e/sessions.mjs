@@ -53,6 +53,8 @@ export async function sessionsVerbs(page) {
   await dialog.getByRole("textbox").fill("third");
   await dialog.getByRole("button", { name: "Fork" }).click();
   await row(page, "third").waitFor();
+  await dialog.waitFor({ state: "detached" });
+  await until(async () => new URL(page.url()).searchParams.get("of") === "third", "the fork is on show");
   same(await head(page, "third"), moved, "head of the fork");
 
   await button(page, "Reset to this").click();

@@ -55,22 +55,25 @@ export const sessionDiff = (a: SessionRef, from: string, b: SessionRef, to: stri
     staleTime: Number.POSITIVE_INFINITY, // commits do not change
   });
 
-/** What a verb changed is read anew: the lists, the session and its log. */
-function changed({ kind, id }: SessionRef): void {
-  for (const queryKey of [sessions.queryKey, nanoSessions.queryKey, ["session", id], ["session", keyOf(kind, id)], ["commits", keyOf(kind, id)]]) {
-    void queryClient.invalidateQueries({ queryKey });
-  }
+/** Reads anew what a verb changed: the lists, the session and its log. Done when what is on show has it. */
+async function reread({ kind, id }: SessionRef): Promise<void> {
+  const keys = [sessions.queryKey, nanoSessions.queryKey, ["session", id], ["session", keyOf(kind, id)], ["commits", keyOf(kind, id)]];
+  await Promise.all(keys.map((queryKey) => queryClient.invalidateQueries({ queryKey })));
 }
 
-/** `doing(ref, answer)` is the answer, and what it changed is read anew. */
+/** `doing(ref, answer)` is the answer, once the pages show what it changed: nothing moves under the next click. */
 async function doing<T>(ref: SessionRef, answer: Promise<T>): Promise<T> {
   const done = await answer;
-  changed(ref);
+  await reread(ref);
   return done;
 }
 
-export const fork = (ref: SessionRef, body: { name: string | null; at: string | null; keep_momentum: boolean }) =>
-  doing(ref, take(api.POST(at(ref.kind, "fork"), { params: params(ref), body })));
+export async function fork(ref: SessionRef, body: { name: string | null; at: string | null; keep_momentum: boolean }) {
+  const made = await take(api.POST(at(ref.kind, "fork"), { params: params(ref), body }));
+  await queryClient.prefetchQuery(fullLog({ kind: ref.kind, id: made.session_id }));
+  await reread(ref);
+  return made;
+}
 
 export const tag = (ref: SessionRef, name: string, commit: string) =>
   doing(ref, take(api.POST(at(ref.kind, "tag"), { params: params(ref), body: { name, at: commit, delete: false } })));
