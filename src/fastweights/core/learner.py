@@ -11,13 +11,20 @@ from torch import Tensor
 
 from fastweights.core.rules import UpdateRule
 from fastweights.core.state import Chunk, Delta, FastState, Weights, add, subtract
+from fastweights.core.tree import map_tree
 
 
 class InnerOutput(NamedTuple):
-    """What reading one chunk gave: the loss of each sequence (nats per token or MSE) and the carry after it."""
+    """What reading one chunk gave: the loss of each sequence (nats per token or MSE) and the carry after it.
+
+    ``outer_B``: what a meta-learner minimises, where that is not ``loss_B``. ``logits_BTV``: of models that predict
+    tokens, where they are at hand.
+    """
 
     loss_B: Tensor
     carry: Any
+    outer_B: Tensor | None = None
+    logits_BTV: Tensor | None = None
 
 
 class Proposal(NamedTuple):
@@ -93,12 +100,14 @@ _FEATURES = "features"
 class GradientLearner:
     """Fast weights that follow the gradient of their model's inner loss, by an :class:`UpdateRule`.
 
-    ``inner_steps`` rule steps a chunk make one proposal; their sum is its delta.
+    ``inner_steps`` rule steps a chunk make one proposal; their sum is its delta. ``first_order``: under
+    ``create_graph`` the inner gradient counts as a constant (first-order MAML; Finn et al., 2017).
     """
 
     model: FastModel
     rule: UpdateRule
     inner_steps: int = 1
+    first_order: bool = False
 
     def __post_init__(self) -> None:
         if self.inner_steps < 1:
@@ -160,8 +169,12 @@ class GradientLearner:
                 live = {k: w.detach().requires_grad_(True) for k, w in weights.items()}
             output = self.model.forward(live, features, chunk, carry)
             grads = torch.autograd.grad(
-                output.loss_B.sum(), list(live.values()), create_graph=create_graph, materialize_grads=True
+                output.loss_B.sum(),
+                list(live.values()),
+                create_graph=create_graph and not self.first_order,
+                retain_graph=create_graph,
+                materialize_grads=True,
             )
-        if not create_graph:
-            output = InnerOutput(output.loss_B.detach(), output.carry)
+        if not create_graph:  # the carry of a model whose fast weights lie below attention has a graph, too
+            output = map_tree(Tensor.detach, output)
         return output, dict(zip(live, grads, strict=True))

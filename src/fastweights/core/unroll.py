@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from fastweights.core.learner import Learner
+from fastweights.core.learner import InnerOutput, Learner
 from fastweights.core.state import Chunk, FastState
 from fastweights.core.tree import leaves, rebuild
 
@@ -22,7 +22,7 @@ def unroll(
 ) -> tuple[FastState, Tensor]:
     """Read ``chunks`` one after another, writing after each; losses are always under the weights before the write.
 
-    Returns the last state and ``loss_BC`` (C chunks). With ``create_graph`` both are differentiable in the initial
+    Returns the last state and ``loss_BC`` (C chunks; the outputs' ``outer_B`` where there is one). With ``create_graph`` both are differentiable in the initial
     state's tensors and in whatever the rule and the model learn, through every inner gradient. ``checkpoint`` drops
     the graph of each whole inner step (its inner gradient included) and recomputes it in the backward pass: same
     values and gradients, memory of one step plus the states between steps.
@@ -33,11 +33,15 @@ def unroll(
             state, loss_B = _checkpointed(learner, state, chunk)
         else:
             proposal = learner.propose(state, chunk, create_graph=create_graph)
-            state, loss_B = proposal.after, proposal.output.loss_B
+            state, loss_B = proposal.after, _outer(proposal.output)
         losses.append(loss_B)
     if not losses:
         raise ValueError("unroll needs at least one chunk")
     return state, torch.stack(losses, dim=1)
+
+
+def _outer(output: InnerOutput) -> Tensor:
+    return output.loss_B if output.outer_B is None else output.outer_B
 
 
 def _checkpointed(learner: Learner, state: FastState, chunk: Chunk) -> tuple[FastState, Tensor]:
@@ -51,7 +55,7 @@ def _checkpointed(learner: Learner, state: FastState, chunk: Chunk) -> tuple[Fas
             FastState(before["weights"], before["rule"], before["carry"], state.step), chunk, create_graph=True
         )
         shape["after"] = proposal.after
-        return proposal.output.loss_B, *(leaf for _, leaf in _named(proposal.after))
+        return _outer(proposal.output), *(leaf for _, leaf in _named(proposal.after))
 
     loss_B, *flat = torch_checkpoint(step, *(leaf for _, leaf in leaves(tree)), use_reentrant=False)  # type: ignore[misc]
     after = shape["after"]

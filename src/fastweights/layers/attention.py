@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastweights.layers.linear import Linear
+from fastweights.layers.norm import RMSNorm
 from fastweights.layers.rope import rotate, rotations
 
 Carry = dict[str, Tensor]
@@ -186,8 +187,8 @@ class WindowAttention(nn.Module):
             )
         self.heads, self.window, self.rope_theta, width = heads, window, rope_theta, dim // heads
         self.q, self.k, self.v, self.o = (Linear(dim, dim) for _ in range(4))
-        self.q_norm = nn.RMSNorm(width, norm_eps) if qk_norm else None
-        self.k_norm = nn.RMSNorm(width, norm_eps) if qk_norm else None
+        self.q_norm = RMSNorm(width, norm_eps) if qk_norm else None
+        self.k_norm = RMSNorm(width, norm_eps) if qk_norm else None
         for linear in (self.q, self.k, self.v, self.o):
             nn.init.normal_(linear.weight, std=init_std)
 

@@ -1,7 +1,22 @@
-"""Layer normalisation by hand: what the inner loops of TTT need of it. Legend: … any, D normalised width."""
+"""Layer normalisation by hand: what the inner loops of TTT need of it; RMSNorm with a weight a sequence.
+
+Legend: … any, D normalised width.
+"""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RMSNorm(nn.RMSNorm):
+    """``nn.RMSNorm`` over the last dimension; by ``functional_call`` a weight ``[B, D]`` may come: each sequence's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dim() == 1:
+            return super().forward(x)
+        batch, width = self.weight.shape
+        scale = self.weight.view(batch, *[1] * (x.dim() - 2), width)
+        return F.rms_norm(x, self.normalized_shape, None, self.eps) * scale
 
 
 def normalize(z_D: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -166,24 +166,8 @@ class _Stack:
         from fastweights.core.rules import SGD
         from fastweights.core.unroll import unroll
 
-        rule = _FirstOrder(theta["rate"]) if first_order else SGD(lr=theta["rate"], clip=1.0)
-        learner = GradientLearner(_Reader(self, theta), rule)
+        learner = GradientLearner(_Reader(self, theta), SGD(lr=theta["rate"], clip=1.0), first_order=first_order)
         return unroll(learner, learner.init(BATCH), texts, create_graph=True, checkpoint=checkpoint)[1].mean()
-
-
-class _FirstOrder:
-    """SGD that takes the inner gradient for a constant."""
-
-    def __init__(self, rate: torch.Tensor) -> None:
-        from fastweights.core.rules import SGD
-
-        self.inner = SGD(lr=rate, clip=1.0)
-
-    def init(self, weights: Weights) -> Any:
-        return self.inner.init(weights)
-
-    def delta(self, grads: Weights, rule: Any, weights: Weights) -> Any:
-        return self.inner.delta({name: g.detach() for name, g in grads.items()}, rule, weights)
 
 
 class _Reader:
