@@ -22,10 +22,11 @@ def unroll(
 ) -> tuple[FastState, Tensor]:
     """Read ``chunks`` one after another, writing after each; losses are always under the weights before the write.
 
-    Returns the last state and ``loss_BC`` (C chunks; the outputs' ``outer_B`` where there is one). With ``create_graph`` both are differentiable in the initial
-    state's tensors and in whatever the rule and the model learn, through every inner gradient. ``checkpoint`` drops
-    the graph of each whole inner step (its inner gradient included) and recomputes it in the backward pass: same
-    values and gradients, memory of one step plus the states between steps.
+    Returns the last state and ``loss_BC`` (C chunks; the outputs' ``outer_B`` where there is one). With
+    ``create_graph`` both are differentiable in the initial state's tensors and in whatever the rule and the model
+    learn, through every inner gradient. ``checkpoint`` drops the graph of each whole inner step (its inner gradient
+    included) and recomputes it in the backward pass: same values and gradients, memory of one step plus the states
+    between steps.
     """
     losses = []
     for chunk in chunks:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class RMSNorm(nn.RMSNorm):
-    """``nn.RMSNorm`` over the last dimension; by ``functional_call`` a weight ``[B, D]`` may come: each sequence's own."""
+    """``nn.RMSNorm`` over the last dimension; ``functional_call`` may give a weight ``[B, D]``: each sequence's own."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 1:
