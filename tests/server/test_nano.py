@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -88,6 +89,13 @@ def test_errors(client: TestClient, url: str, tiny_store: Store) -> None:
         ("POST", f"{url}/run", {"steps": 0}, 422),
         ("POST", f"{url}/run", {"steps": 20_001}, 422),
         ("POST", f"{url}/run", {"step": 10}, 422),
+        ("GET", "/api/sessions/none/updates", None, 404),
+        ("GET", "/api/nano/model?session=none", None, 404),
+        ("GET", "/api/nano/model?at=head", None, 422),
+        ("POST", "/api/nano/simulate", {"session": "none"}, 404),
+        ("POST", "/api/nano/simulate", {"session": "s1", "at": "ffff"}, 404),
+        ("POST", "/api/nano/simulate", {"steps": 2001}, 422),
+        ("POST", "/api/nano/simulate", {"mu": 1.5}, 422),
     ):
         answer = client.request(method, path, json=body)
         assert answer.status_code == status, (path, answer.text)
@@ -110,3 +118,62 @@ def test_the_index_has_both_kinds(client: TestClient, url: str, tiny_store: Stor
     assert {r["title"] for r in index["runs"]} == {"text", "linear world 2, rls, 64 steps"}
     assert [b["mode"] for b in index["bases"]] == ["linear"]
     assert "tiny" in {m["model_id"] for m in index["models"]}
+
+
+def test_a_simulation_is_the_real_model_in_any_world(client: TestClient, url: str) -> None:
+    """The same steps as a session's first run in that world, with the truth and the predictions; nothing is stored."""
+    run = client.post(f"{url}/run", json={"steps": 100}).json()
+    rows = client.get(f"{url}/runs/{run['run_id']}/steps").json()
+    before = client.get(url).json()
+    asked = {"seed": 3, "steps": 100, "rule": "sgd"}
+    found = client.post("/api/nano/simulate", json=asked).json()
+    assert found["adaptive"]["mse"] == rows["adaptive_mse"]
+    assert found["baseline"]["mse"] == found["frozen"]["mse"] == rows["baseline_mse"]
+    assert found["oracle"]["mse"] == rows["oracle_mse"]
+    assert found["did_update"] == rows["did_update"]
+    assert [u["t"] for u in found["updates"]] == [32, 64, 96]
+    pos, vel = np.array(found["pos"]), np.array(found["vel"])
+    for name in ("adaptive", "frozen", "oracle", "mean_mu"):
+        said = found[name]
+        error = np.concatenate([np.array(said["pos"]) - pos, np.array(said["vel"]) - vel], 1)
+        assert np.allclose((error**2).mean(1), said["mse"], rtol=1e-6, atol=1e-12), name
+    braked = (1 - np.array(found["friction"])[1:, None]) * vel[:-1] + np.array(found["action"])[1:]
+    assert np.allclose(braked, vel[1:])
+    other = client.post("/api/nano/simulate", json={**asked, "mu": 0.2, "session": "s1"}).json()
+    assert (other["mu"], other["commit"], other["rule"]) == (0.2, before["head"], "sgd")
+    assert other["frozen"]["mse"] != other["baseline"]["mse"]
+    still = client.post("/api/nano/simulate", json={**asked, "session": "s1", "adapt": False}).json()
+    assert np.allclose(still["adaptive"]["mse"], still["frozen"]["mse"], rtol=1e-4)
+    assert not any(still["did_update"])
+    sticky = client.post("/api/nano/simulate", json={**asked, "mode": "nonlinear", "session": "s1"}).json()
+    assert (sticky["mode"], len({*sticky["friction"]})) == ("nonlinear", 2)
+    assert client.get(url).json() == before
+
+
+def test_the_model_says_what_it_is(client: TestClient, url: str) -> None:
+    client.post(f"{url}/run", json={"steps": 64})
+    base = client.get("/api/nano/model").json()
+    here = client.get("/api/nano/model", params={"session": "s1"}).json()
+    assert (base["plastic_count"], base["frozen_count"], here["plastic_count"]) == (736, 32, 736)
+    names = [p["name"] for p in base["parameters"]]
+    assert names == [p["name"] for p in here["parameters"]] == ["W_u", "B", "W_o", "a_raw"]
+    assert [p["plastic"] for p in base["parameters"]] == [True, True, True, False]
+    assert {edge["parameter"] for edge in base["edges"]} == {*names}
+    weights = client.get(f"{url}/weights").json()
+    norms = {p["name"]: p["norm"] for p in here["parameters"]}
+    for matrix in weights["matrices"]:
+        assert norms[matrix["name"]] == pytest.approx(matrix["norm"])
+    assert here["parameters"][0]["norm"] != base["parameters"][0]["norm"]
+    assert all(0 < decay < 1 for decay in base["decays"])
+    assert len(base["decays"]) == len(base["memory_steps"]) == 32
+
+
+def test_the_transactions_of_all_runs(client: TestClient, url: str) -> None:
+    runs = [client.post(f"{url}/run", json={"steps": 64}).json() for _ in range(2)]
+    whole = client.get(f"{url}/updates").json()
+    assert (whole["total"], whole["committed"], whole["grad_cap"]) == (4, sum(r["committed"] for r in runs), 20.0)
+    assert [u["t"] for u in whole["updates"]] == [32, 64, 96, 128]
+    assert [u["run_id"] for u in whole["updates"]] == [r["run_id"] for r in runs for _ in range(2)]
+    assert all(u["sentence"].startswith("The write was kept: the replayed loss went from ") for u in whole["updates"])
+    page = client.get(f"{url}/updates", params={"offset": 1, "limit": 2}).json()
+    assert (page["updates"], page["total"], page["offset"]) == (whole["updates"][1:3], 4, 1)

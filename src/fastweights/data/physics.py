@@ -128,14 +128,18 @@ class Walk:
         return self.world, Trajectory(np.array(pos), np.array(vel), action_T2)
 
 
-def next_velocity(mode: Mode, mu: float | Array, vel: Array, action: Array) -> Array:
-    """The simulator's own prediction under a friction of ``mu`` (it broadcasts), without noise: ``[..., 2]``."""
+def effective_friction(mode: Mode, mu: float | Array, vel: Array) -> Array:
+    """What brakes a body at a velocity ``[..., 2]`` under a friction of ``mu`` (it broadcasts): ``[..., 1]``."""
     mu_1 = np.asarray(mu, dtype=np.float64)[..., None]
     if mode == "linear":
-        return (1 - mu_1) * vel + action
+        return mu_1
     speed_1 = np.sqrt(vel[..., :1] ** 2 + vel[..., 1:] ** 2)
-    effective_1 = np.where(speed_1 < 2 * mu_1, np.minimum(_STICKIEST, 2 * mu_1), mu_1 / 2)
-    return (1 - effective_1) * vel + action
+    return np.where(speed_1 < 2 * mu_1, np.minimum(_STICKIEST, 2 * mu_1), mu_1 / 2)
+
+
+def next_velocity(mode: Mode, mu: float | Array, vel: Array, action: Array) -> Array:
+    """The simulator's own prediction under a friction of ``mu`` (it broadcasts), without noise: ``[..., 2]``."""
+    return (1 - effective_friction(mode, mu, vel)) * vel + action
 
 
 def simulator_errors(mode: Mode, mu: float | Array, trajectory: Trajectory) -> Array:

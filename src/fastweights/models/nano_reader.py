@@ -34,8 +34,8 @@ from fastweights.models.nano_config import CHUNK, NanoConfig, NanoLearning
 PUSHES = {"push-x": (1.0, 0.0), "push-y": (0.0, 1.0)}
 """Accelerations of a body at rest: what they do is the same in every world, so no world may make a model unlearn it."""
 
-
 _BASE = "base/"
+_FROZEN = "reader/open_frozen"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,8 @@ class NanoState:
     """Where a reader stands: what is saved, forked and gone on from.
 
     ``base_h_BD``: the base model's hidden state at the latest write; ``open_x_TJ`` and ``open_y_TO`` hold the
-    ``open_steps`` steps read since then (zeros behind them).
+    ``open_steps`` steps read since then (zeros behind them). ``open_frozen``: some of them were read without learning,
+    so that nothing is learned from this block.
     """
 
     session: Session
@@ -52,6 +53,7 @@ class NanoState:
     open_x_TJ: Tensor
     open_y_TO: Tensor
     open_steps: int
+    open_frozen: bool = False
 
 
 class Steps(NamedTuple):
@@ -85,10 +87,14 @@ class Reading(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A block's worth of a run, or the piece of one that it begins or ends with."""
+    """A block's worth of a run, or the piece of one that it begins or ends with.
+
+    ``errors_VON``: prediction minus what came, of the models (adaptive, base, session frozen) for each output, fp64.
+    """
 
     state: NanoState
     steps: Steps
+    errors_VON: NDArray[np.float64]
     write: Write | None
 
 
@@ -107,9 +113,14 @@ class NanoReader:
             policy.shared(), self._canaries(), regression_checks(policy, self._reread), score_after=False, unit="MSE"
         )
 
-    def start(self, world: World) -> NanoState:
-        """Nothing read yet, the base model's weights, a fresh optimiser."""
+    def start(self, world: World, weights: Weights | None = None, guard: Mapping[str, Any] | None = None) -> NanoState:
+        """Nothing read yet and a fresh optimiser. ``weights`` and the ``guard``'s histories: the base model's, with
+        which drift begins, unless others are given."""
         session = self.guard.begin(self.learner, self.learner.init())
+        if weights is not None:
+            session = replace(session, fast=replace(session.fast, weights=weights))
+        if guard is not None:
+            session = replace(session, guard=GuardState.from_json(guard))
         base_h_BD = self.plain.a_raw.new_zeros(1, self.plain.config.states)
         return NanoState(session, world, base_h_BD, torch.zeros(CHUNK, INPUTS), torch.zeros(CHUNK, OUTPUTS), 0)
 
@@ -130,6 +141,7 @@ class NanoReader:
             "reader/open_x": state.open_x_TJ,
             "reader/open_y": state.open_y_TO,
             "reader/open_steps": torch.tensor(state.open_steps),
+            **({_FROZEN: torch.ones((), dtype=torch.int64)} if state.open_frozen else {}),
             **self._base_tensors(),
         }
         rest = {
@@ -164,58 +176,78 @@ class NanoReader:
             own["reader/open_x"],
             own["reader/open_y"],
             int(own["reader/open_steps"]),
+            _FROZEN in own,
         )
 
-    def read(self, state: NanoState, steps: int) -> Reading:
-        """The next ``steps`` steps of the state's world."""
+    def read(self, state: NanoState, steps: int, *, frozen: bool = False) -> Reading:
+        """The next ``steps`` steps of the state's world; ``frozen`` as in :meth:`parts`."""
         columns, writes = [], []
-        for part in self.parts(state, steps):
+        for part in self.parts(state, steps, frozen=frozen):
             state = part.state
             columns.append(part.steps)
             writes += [] if part.write is None else [part.write]
         return Reading(state, join(columns), writes)
 
-    def parts(self, state: NanoState, steps: int) -> Iterator[Part]:
-        """The same, as it happens: each part has the state after it."""
+    def parts(self, state: NanoState, steps: int, *, frozen: bool = False) -> Iterator[Part]:
+        """The same, as it happens: each part has the state after it.
+
+        ``frozen``: the steps are lived through, but nothing is ever learned from them. The world and the hidden states
+        go on; weights, the rule's memory and the guard's stay as they are, no write is made of a block that has such a
+        step in it, and the replay window begins anew behind it.
+        """
         begun, begun_h_BD = state.session.fast.weights, state.session.fast.carry["h"]
         walk = physics.Walk(state.world)
         while steps > 0:
             world, path = walk.advance(min(steps, CHUNK - state.open_steps))
             steps -= len(path)
             before = state.world.step
-            state, found_VN, write, begun_h_BD = self._block(state, begun, begun_h_BD, path)
+            state, errors_VON, write, begun_h_BD = self._block(state, begun, begun_h_BD, path, frozen)
             state = replace(state, world=world)
-            yield Part(state, _columns(before, found_VN, world, path, write), write)
+            yield Part(state, _columns(before, errors_VON, world, path, write), errors_VON, write)
 
     # ------------------------------------------------------------------ inside
 
     def _block(
-        self, state: NanoState, begun: Weights, begun_h_BD: Tensor, path: Trajectory
+        self, state: NanoState, begun: Weights, begun_h_BD: Tensor, path: Trajectory, frozen: bool
     ) -> tuple[NanoState, NDArray[np.float64], Write | None, Tensor]:
-        """Some steps of one block: state after, errors ``[V, N]`` of (learning, base, begun), the write if due."""
-        opened, filled = state.open_steps, state.open_steps + len(path)
+        """Some steps of one block: state after, errors ``[V, O, N]`` of (learning, base, begun), the write if due."""
+        opened, filled, frozen = state.open_steps, state.open_steps + len(path), frozen or state.open_frozen
         x_TJ, y_TO = state.open_x_TJ.clone(), state.open_y_TO.clone()
         x_TJ[opened:filled] = torch.from_numpy(self.plain.inputs(path.vel[:-1], path.action))
         y_TO[opened:filled] = torch.from_numpy(targets(path.vel))
         fast = state.session.fast
         chunk = self.learner.prepare(nano_chunk(x_TJ[None], y_TO[None]), fast.carry)
-        errors_VT, h_VD = self._predict(
+        errors_VOT, h_VD = self._predict(
             [fast.weights, self._base, begun], [fast.carry["h"], state.base_h_BD, begun_h_BD], chunk
         )
-        if isinstance(self.learner, LeastSquaresLearner):  # it predicts each step with all before it
-            errors_VT[0] = self.learner.innovations(fast, chunk)[0].square().mean(-1)
-        found = errors_VT[:, opened:filled].numpy()
+        if isinstance(self.learner, LeastSquaresLearner) and not frozen:  # it predicts each step with all before it
+            errors_VOT[0] = -self.learner.innovations(fast, chunk)[0].T
+        found_VON = errors_VOT[..., opened:filled].numpy()
         if filled < CHUNK:
-            return replace(state, open_x_TJ=x_TJ, open_y_TO=y_TO, open_steps=filled), found, None, begun_h_BD
-        outcome = self.guard.step(self.learner, state.session, chunk)
-        after = NanoState(outcome.session, state.world, h_VD[1:2], torch.zeros_like(x_TJ), torch.zeros_like(y_TO), 0)
-        return after, found, Write(state.world.step + len(path), outcome.event), h_VD[2:]
+            opened_state = replace(state, open_x_TJ=x_TJ, open_y_TO=y_TO, open_steps=filled, open_frozen=frozen)
+            return opened_state, found_VON, None, begun_h_BD
+        session, write = state.session, None
+        if frozen:
+            session = replace(session, fast=self._passed(fast, chunk))
+        else:
+            outcome = self.guard.step(self.learner, session, chunk)
+            session, write = outcome.session, Write(state.world.step + len(path), outcome.event)
+        after = NanoState(session, state.world, h_VD[1:2], torch.zeros_like(x_TJ), torch.zeros_like(y_TO), 0)
+        return after, found_VON, write, h_VD[2:]
+
+    def _passed(self, fast: FastState, chunk: Chunk) -> FastState:
+        """A block that nothing is learned from: the hidden state goes on, and the replay window is empty."""
+        output, _ = self._model.closed_form(fast.weights, chunk.inputs["features"], chunk, fast.carry, grad=False)
+        carry = dict(output.carry)
+        if "rows" in carry:
+            carry["rows"] = torch.zeros_like(carry["rows"])
+        return replace(fast, carry=carry)
 
     def _base_tensors(self) -> dict[str, Tensor]:
         return {f"{_BASE}{name}": w for name, w in {**self.plain.weights, A_RAW: self.plain.a_raw}.items()}
 
     def _predict(self, weights: list[Weights], start: list[Tensor], chunk: Chunk) -> tuple[Tensor, Tensor]:
-        """Errors ``[V, T]`` (fp64) of several sets of weights over one block, and the hidden states after it."""
+        """Errors ``[V, O, T]`` (fp64) of several sets of weights over one block, and the hidden states after it."""
         stacked = {name: torch.cat([w[name] for w in weights]) for name in weights[0]}
         blocks: Blocks = chunk.inputs["features"]
         alone = blocks.filtered_BCJDT.shape[1] == 1  # else the block's own start is inside of a window
@@ -225,7 +257,7 @@ class NanoReader:
         found = self.plain.read(
             stacked, Blocks(filtered_BCJDT, filtered_BCJDT[:, 0], targets_BCOT, share, torch.cat(start))
         )
-        return found.error_BCOT[:, 0].double().square().mean(1), found.h_BCDT[:, 0, :, -1]
+        return found.error_BCOT[:, 0].double(), found.h_BCDT[:, 0, :, -1]
 
     def _reread(self, state: FastState, chunk: Chunk) -> Reread:
         blocks = chunk.inputs["features"]
@@ -249,7 +281,10 @@ def _learner(model: NanoSSM, learning: NanoLearning) -> Learner:
     return GradientLearner(model, make(learning.rate, learning.momentum, nesterov), learning.inner_steps)
 
 
-def _columns(before: int, found_VN: NDArray[np.float64], world: World, path: Trajectory, write: Write | None) -> Steps:
+def _columns(
+    before: int, errors_VON: NDArray[np.float64], world: World, path: Trajectory, write: Write | None
+) -> Steps:
+    found_VN = (errors_VON**2).mean(1)
     did, ok = np.zeros(len(path), dtype=np.bool_), np.zeros(len(path), dtype=np.bool_)
     if write is not None:
         did[-1], ok[-1] = True, write.event.decision == "committed"

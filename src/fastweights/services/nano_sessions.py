@@ -6,6 +6,7 @@ file's metadata) the world with its generator. So a run goes on where the one be
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,7 +84,7 @@ class NanoSessionService(SessionService[NanoSession]):
             step=world["step"],
             mu=world["mu"],
             writes=scalar(state, "step") or 0,
-            runs=[_run(commit) for commit in self.sessions.commits.transcript(meta.head)],
+            runs=[run for run, _ in self.lived(session_id)],
         )
 
     def rows(self, session_id: str, run_id: str, offset: int = 0, limit: int = MAX_ROWS) -> NanoRows:
@@ -109,6 +110,16 @@ class NanoSessionService(SessionService[NanoSession]):
             against=None if other is None else other.id,
             matrices=matrices(self.sessions.state(commit), None if other is None else self.sessions.state(other)),
         )
+
+    def snapshot(self, session_id: str, at: str | None = None) -> tuple[NanoSession, Commit, bytes]:
+        """The session, one of its commits (default: the head), and the bytes of that commit's state."""
+        meta = self.sessions.meta(session_id)
+        commit = self.sessions.find(session_id, at or "head")
+        return _info(meta), commit, self.sessions.state(commit)
+
+    def lived(self, session_id: str) -> builtins.list[tuple[NanoSessionRun, Commit]]:
+        """The runs that the session's state has seen, oldest first, each with its commit."""
+        return [(_run(c), c) for c in self.sessions.commits.transcript(self.sessions.meta(session_id).head)]
 
     # ------------------------------------------------------------------ change
 

@@ -20,6 +20,8 @@ from fastweights.store.nano_files import PER_STEP, UPDATES
 from fastweights.store.objects import sha256
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fastweights.models.nano import NanoSSM
     from fastweights.models.nano_config import NanoLearning
     from fastweights.models.nano_reader import NanoReader, NanoState, Steps, Write
@@ -120,10 +122,18 @@ def base_of(state: bytes) -> NanoSSM:
     from fastweights.models.nano import NanoSSM
     from fastweights.models.nano_config import NanoConfig
 
-    loaded, _ = tensors.loads(state, what=_WHAT)
-    base = {name.removeprefix(_BASE): t for name, t in loaded.items() if name.startswith(_BASE)}
     with _named():
-        return NanoSSM(NanoConfig.model_validate(about(state)["config"]), base)
+        return NanoSSM(NanoConfig.model_validate(about(state)["config"]), _under(_BASE, state))
+
+
+def weights_of(state: bytes) -> dict[str, Tensor]:
+    """The fast weights that a snapshot holds, each ``[1, rows, columns]``."""
+    return _under("weights/", state)
+
+
+def _under(prefix: str, state: bytes) -> dict[str, Tensor]:
+    loaded, _ = tensors.loads(state, what=_WHAT)
+    return {name.removeprefix(prefix): t for name, t in loaded.items() if name.startswith(prefix)}
 
 
 def about(state: bytes) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from fastweights.data.physics import Mode
 from fastweights.server.deps import ID_PATTERN, StrictJSONRoute, Use
 from fastweights.server.errors import documented
-from fastweights.server.routes.session_verbs import Commit, SessionId, add_verbs
+from fastweights.server.routes.session_verbs import Commit, OtherId, SessionId, add_verbs
 from fastweights.server.streams import EventStream, in_thread
 from fastweights.services.index import StoreIndex, store_index
+from fastweights.services.nano_lab_records import NanoModelInfo, NanoSimulate, NanoSimulation, NanoTransactions
 from fastweights.services.nano_records import NanoUpdate
 from fastweights.services.nano_session_records import (
     MAX_ROWS,
@@ -26,6 +28,7 @@ from fastweights.services.nano_session_records import (
 
 router = APIRouter(prefix="/api", tags=["nano"], route_class=StrictJSONRoute, responses=documented(404, 409))
 nano = APIRouter(prefix="/sessions", route_class=StrictJSONRoute)
+lab = APIRouter(prefix="/nano", route_class=StrictJSONRoute)
 RunId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
@@ -99,6 +102,19 @@ def updates(session_id: SessionId, run_id: RunId, services: Use) -> list[NanoUpd
     return services.nano.updates(session_id, run_id)
 
 
+@nano.get("/{session_id}/updates")
+async def transactions(
+    session_id: SessionId,
+    services: Use,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    limit: Annotated[int, Query(ge=0, le=MAX_ROWS)] = 1000,
+) -> NanoTransactions:
+    """The transactions of all runs that the session's state has seen, oldest first, each with a plain sentence."""
+    from fastweights.services.nano_transactions import transactions as timeline
+
+    return await in_thread(services, lambda: timeline(services.nano, session_id, offset, limit))
+
+
 @nano.get("/{session_id}/weights")
 async def weights(
     session_id: SessionId, services: Use, at: Commit | None = None, against: Commit | None = None
@@ -107,5 +123,27 @@ async def weights(
     return await in_thread(services, lambda: services.nano.weights(session_id, at, against))
 
 
+@lab.post("/simulate")
+async def simulated(body: NanoSimulate, services: Use) -> NanoSimulation:
+    """A world with any friction, read by the real model: every step's truth and predictions. Stores nothing.
+
+    Without a session the base model of the mode reads it (the first call trains it, about a second).
+    """
+    from fastweights.services.nano_lab import simulate
+
+    return await in_thread(services, lambda: simulate(services.nano, body))
+
+
+@lab.get("/model")
+async def model(
+    services: Use, mode: Mode | None = None, session: OtherId | None = None, at: Commit | None = None
+) -> NanoModelInfo:
+    """The model described by itself: tensors, graph, decays. Of a session at a commit (its head), else the base."""
+    from fastweights.services.nano_lab import describe
+
+    return await in_thread(services, lambda: describe(services.nano, mode, session, at))
+
+
 add_verbs(nano, lambda services: services.nano, NanoSession)
 router.include_router(nano)
+router.include_router(lab)
