@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_LEAST_WEIGHTS = 1 << 18  # below, the call itself is what costs
-_LEAST_PRODUCTS = 1 << 22  # N K M of a layer, likewise
+_LEAST_PRODUCTS = 1 << 22  # N K M; below, the call itself is what costs
 
 
 def linear(x_NK: Tensor, w_MK: Tensor, b_M: Tensor | None = None) -> Tensor:
@@ -58,10 +57,9 @@ def _plain(*tensors: Tensor) -> bool:
 def _onednn_takes(x_NK: Tensor, w_MK: Tensor, b_M: Tensor | None) -> bool:
     given = (x_NK, w_MK) if b_M is None else (x_NK, w_MK, b_M)
     return (
-        w_MK.numel() >= _LEAST_WEIGHTS
+        x_NK.numel() * w_MK.shape[0] >= _LEAST_PRODUCTS
         and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in given)
         and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
-        and x_NK.shape[0] > 0
         and _has_onednn()
     )
 
