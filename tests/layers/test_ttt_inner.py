@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastweights.layers import naive_ttt, ttt_linear
+from fastweights.layers import naive_ttt, naive_ttt_official, ttt_linear
 from fastweights.layers.norm import normalize
 from fastweights.layers.ttt_inner import INNER, Fast, Target, apply, gelu_slope, seen, whole_chunks
 
@@ -164,3 +164,18 @@ def test_autograd_engine_is_twice_differentiable() -> None:
     (first,) = torch.autograd.grad(out.square().sum(), given[0][0].w_DF, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), given[2])
     assert second.abs().max() > 0
+
+
+def test_official_dual_is_the_primal() -> None:
+    fast, q, k, c, _, _, _ = case("linear", bias=True, affine=False, row=False, dtype=torch.float64)
+    gen = torch.Generator().manual_seed(3)
+    gain, bias, v = (torch.randn(s, generator=gen, dtype=torch.float64) for s in ((2, 1, 6), (2, 1, 6), q.shape))
+    row_L = torch.rand(4, generator=gen, dtype=torch.float64)
+    target = Target(gain * (bias - (v - k)), gain.square(), EPS)
+    z, (after,) = naive_ttt.primal(INNER["linear"], fast, q, k, c, target, row_L, 4, strict=False)
+    q5, k5, v5, c5 = (chunks(x, 4).unsqueeze(1) for x in (q, k, v, c))
+    norm, (w, b) = naive_ttt_official.Norm(gain, bias), fast[0]
+    assert b is not None
+    y, w, b = naive_ttt_official.dual(w[None], b[None], q5, k5, v5, row_L[:, None] * c5.mT, norm)
+    torch.testing.assert_close(y.squeeze(1).transpose(0, 1).flatten(1, 2), q + gain * normalize(z, EPS)[0] + bias)
+    torch.testing.assert_close((w[0], b[0]), tuple(after))

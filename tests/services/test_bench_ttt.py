@@ -18,11 +18,13 @@ FLAGS = ["--heads", "2", "--head-dim", "16", "--chunk", "4", "--seq", "24", "--r
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_every_way_has_its_figures(dtype: str) -> None:
     result = bench_ttt(**SMALL, batch=2, dtype=dtype)
-    for name in ("primal", "dual", "handwritten"):
+    assert set(result["worst_difference"]) == {"primal_fused", "dual", "handwritten"}
+    assert max(result["worst_difference"].values()) <= 1e-4
+    for name in ("primal", "primal_fused", "official", "dual", "handwritten"):
         assert result[name]["forward"] > result[name]["forward_backward"] > 0
-        assert result["worst_difference"][name] <= 1e-4
         assert 0 < result[name]["gemm_share"]["forward"] < 1
-    assert result["ratio"]["handwritten"]["forward"] > 1
+    for ratio in ("ratio", "ratio_to_primal_fused", "ratio_to_official"):
+        assert result[ratio]["handwritten"]["forward"] > 0
     assert result["compiled"] is None
     assert result["compiled_why_not"]
 

@@ -210,6 +210,9 @@ def ttt(
 ) -> None:
     """TTT-Linear's inner loop: token by token, by chunks, with its own backward, and through torch.compile.
 
+    primal: the slow twin that the tests compare with. primal_fused: the same with torch's fused LayerNorm and steps in
+    place. official: the official variant's chunks, plainly.
+
     Parameters
     ----------
     device
@@ -258,12 +261,16 @@ def ttt(
         compiled=compiled,
     )
     rows = []
-    for name in ("primal", "dual", "handwritten", "compiled"):
+    for name in ("primal", "primal_fused", "official", "dual", "handwritten", "compiled"):
         if found := result[name]:
-            ratio = result["ratio"].get(name, {"forward": 1.0, "forward_backward": 1.0})
-            speed = [f"{found[kind] / 1e3:.1f}k" for kind in ("forward", "forward_backward")]
-            rows.append((name, *speed, *(f"{ratio[kind]:.1f}x" for kind in ("forward", "forward_backward"))))
-    titles = ("way", "forward/s", "and backward/s", "to primal", "and backward")
+            kinds = ("forward", "forward_backward")
+            speed = [f"{found[kind] / 1e3:.1f}k" for kind in kinds]
+            to = [
+                " / ".join(f"{found[kind] / result[base][kind]:.1f}" for kind in kinds)
+                for base in ("primal", "primal_fused", "official")
+            ]
+            rows.append((name, *speed, *to))
+    titles = ("way", "forward/s", "and backward/s", "x primal", "x primal_fused", "x official")
     output.current().emit(result, lambda: output.table(rows, titles))
     got = result["ratio"]["handwritten"]["forward"]
     if assert_speedup is not None and not got >= assert_speedup:

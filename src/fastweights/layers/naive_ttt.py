@@ -3,16 +3,11 @@
 Legend: P sequences times heads, T time, D width of a head, L tokens of a chunk.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from fastweights.layers.norm import plain_l2_pull
 from fastweights.layers.ttt_inner import Fast, Inner, Linear, Rows, Target, apply, fold, gelu_slope, scaled
-
-Pull = Callable[[Tensor, Tensor | None, Tensor, float], Tensor]
-"""As :func:`fastweights.layers.norm.l2_pull`."""
 
 
 def primal(
@@ -26,25 +21,21 @@ def primal(
     chunk: int,
     *,
     strict: bool,
-    pull: Pull | None = None,
 ) -> tuple[Tensor, list[Fast]]:
     """Anchored gradient descent by tokens: ``(z_PTD, fast)``; ``row_L`` None stands for ones.
 
     Twin of the dual form. Token i steps down the gradient at the first weights of its chunk, and reads at ``q_i`` all
-    steps so far, times ``row_i``. A partial last chunk returns the weights after its last token. Without gradients the
-    steps are taken in place. ``pull`` may stand in for the spelled out gradient, where speed is measured.
+    steps so far, times ``row_i``. A partial last chunk returns the weights after its last token.
     """
-    pull, in_place = pull or plain_l2_pull, not torch.is_grad_enabled()
     anchor, now, steps, outs = fast, fast, fast, []
     for t, (q, k, c, shift) in enumerate(_tokens(q_PTD, k_PTD, c_PT1, target.shift_LD)):
         if t % chunk == 0:
-            anchor = now
-            steps = [_copy(layer) for layer in now] if in_place else now
+            anchor = steps = now
         row = None if row_L is None else row_L[t % chunk]
-        rows = scaled(_pulls(inner, anchor, k, shift, target, pull), c)
+        rows = scaled(_pulls(inner, anchor, k, shift, target), c)
         if strict:
             outs.append(_output(_weighted(anchor, steps, row), q))
-        steps = [_fold_here(layer, r) if in_place else fold(layer, r) for layer, r in zip(steps, rows, strict=True)]
+        steps = [fold(layer, r) for layer, r in zip(steps, rows, strict=True)]
         now = _weighted(anchor, steps, row)
         if not strict:
             outs.append(_output(now, q))
@@ -57,7 +48,7 @@ def online(
     """Online gradient descent: every token steps at the weights that the token before it left."""
     outs = []
     for q, k, c, shift in _tokens(q_PTD, k_PTD, c_PT1, target.shift_LD):
-        rows = scaled(_pulls(inner, fast, k, shift, target, plain_l2_pull), c)
+        rows = scaled(_pulls(inner, fast, k, shift, target), c)
         after = [fold(layer, r) for layer, r in zip(fast, rows, strict=True)]
         outs.append(_output(fast if strict else after, q))
         fast = after
@@ -67,16 +58,6 @@ def online(
 def _tokens(*stretches_PTD: Tensor) -> list[tuple[Tensor, ...]]:
     """Each token's slices ``[P, 1, D]``."""
     return list(zip(*(x.split(1, dim=1) for x in stretches_PTD), strict=True))
-
-
-def _copy(fast: Fast) -> Fast:
-    return Fast(fast.w_DF.clone(), None if fast.b_1F is None else fast.b_1F.clone())
-
-
-def _fold_here(fast: Fast, rows: Rows) -> Fast:
-    """:func:`fold`, in place."""
-    fast.w_DF.baddbmm_(rows.a_LD.mT, rows.u_LF, alpha=-1)
-    return fast if fast.b_1F is None else Fast(fast.w_DF, fast.b_1F.sub_(rows.u_LF.sum(-2, keepdim=True)))
 
 
 def _weighted(anchor: list[Fast], steps: list[Fast], row: Tensor | None) -> list[Fast]:
@@ -98,13 +79,11 @@ def _output(fast: list[Fast], q_P1D: Tensor) -> Tensor:
     return apply(torch.nn.functional.gelu(apply(q_P1D, fast[0]), approximate="tanh"), fast[1])
 
 
-def _pulls(
-    inner: type[Inner], fast: list[Fast], k_P1D: Tensor, shift_P1D: Tensor, target: Target, pull: Pull
-) -> list[Rows]:
+def _pulls(inner: type[Inner], fast: list[Fast], k_P1D: Tensor, shift_P1D: Tensor, target: Target) -> list[Rows]:
     """Twin of :meth:`Inner.pulls`, the normalisation and its backward spelled out."""
     z = apply(k_P1D, fast[0])
     if inner is Linear:
-        return [Rows(k_P1D, pull(z, target.scale_1D, shift_P1D, target.eps))]
+        return [Rows(k_P1D, plain_l2_pull(z, target.scale_1D, shift_P1D, target.eps))]
     h = torch.nn.functional.gelu(z, approximate="tanh")
-    u = pull(apply(h, fast[1]), target.scale_1D, shift_P1D, target.eps)
+    u = plain_l2_pull(apply(h, fast[1]), target.scale_1D, shift_P1D, target.eps)
     return [Rows(k_P1D, (u @ fast[1].w_DF.mT) * gelu_slope(z)), Rows(h, u)]

@@ -1,9 +1,10 @@
-"""``bench ttt``: TTT-Linear's inner loop four ways in one run, from q, k, v and rates to outputs and gradients.
+"""``bench ttt``: TTT-Linear's inner loop in several ways in one run, from q, k, v and rates to outputs and gradients.
 
-``primal`` takes a token at a time (batched over sequences and heads, in place where no gradient is asked for, by the
-same kernels for the normalisation as the others), ``dual`` a chunk at a time with autograd's
-backward, ``handwritten`` has its own, ``compiled`` is ``dual`` through torch.compile. Parity with the primal comes
-first; where it fails there is no speed to report. Torch loads when the bench runs.
+``primal`` is the twin that the tests compare with: a token at a time, batched over sequences and heads, every operation
+spelled out. ``primal_fused`` has what else a loop over tokens can have: torch's fused LayerNorm, and steps in place
+where no gradient is asked for. ``official`` is the official variant's dual form, plainly. ``dual`` takes a chunk at a
+time with autograd's backward, ``handwritten`` has its own, ``compiled`` is ``dual`` through torch.compile. Parity with
+the primal comes first; where it fails there is no speed to report. Torch loads when the bench runs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     Output = tuple[torch.Tensor, ...]
 
-EPS = 1e-6
 PARITY = {"fp32": 1e-4, "bf16": 1e-4}  # of the largest value; bf16 rounds the inputs, the loop computes in fp32
 _SAMPLE = 0.03  # seconds, as long as the slowest way takes at the default size
 _PRIMAL_BYTES = 256 << 20  # its backward keeps a W for every token: more tokens than fit are not taken
@@ -40,13 +40,14 @@ def bench_ttt(
 ) -> dict[str, Any]:
     """Tokens per second (one thread and CPU time on a CPU) of each way, forward and forward + backward.
 
-    The primal's figures may come from a shorter text (``primal_seq``); they do not depend on its length. Raises
+    The primals' figures may come from a shorter text (``primal_seq``); they do not depend on its length. Raises
     :class:`FastweightsError` if outputs, last weights or gradients differ by more than 1e-4 of the largest.
     """
     import torch
 
     from fastweights.core.memory import keep_freed_memory
     from fastweights.models.device import pick_device, set_threads
+    from fastweights.services.bench_ttt_ways import WAYS
 
     if seq % chunk or seq < chunk or min(batch, heads, chunk) < 1:
         raise FastweightsError(f"seq={seq} must be a multiple of chunk={chunk}: all ways then do the same work")
@@ -56,7 +57,7 @@ def bench_ttt(
     set_threads()
     keep_freed_memory()
     short = max(chunk, min(seq, _PRIMAL_BYTES // (8 * batch * heads * head_dim**2) // chunk * chunk))
-    ways: dict[str, Callable[..., Output]] = {"primal": _primal, "dual": _dual, "handwritten": _handwritten}
+    ways: dict[str, Callable[..., Output]] = {name: way for name, way in WAYS.items() if name != "compiled"}
     result: dict[str, Any] = {
         "device": str(target),
         "dtype": dtype,
@@ -68,12 +69,12 @@ def bench_ttt(
     texts = {t: _inputs(t, batch * heads, head_dim, dtype, target) for t in {seq, short}}
     if compiled:
         try:
-            _both(_compiled, texts[short], chunk)
-            ways["compiled"] = _compiled
+            _both(WAYS["compiled"], texts[short], chunk)
+            ways["compiled"] = WAYS["compiled"]
         except Exception as error:  # whatever a missing or broken compiler raises; the option is never required
             result["compiled_why_not"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    result["worst_difference"] = {name: _parity(name, way, texts[short], chunk, dtype) for name, way in ways.items()}
-    length = {name: short if name == "primal" else seq for name in ways}
+    result["worst_difference"] = _parity(ways, texts[short], chunk, dtype)
+    length = {name: short if name.startswith("primal") else seq for name in ways}
     peak = _gemm_peak(target)
     result["gemm_gflops"] = peak
     forward = measured_seconds(
@@ -81,7 +82,7 @@ def bench_ttt(
     )
     both = measured_seconds({n: (lambda n=n: _both(ways[n], texts[length[n]], chunk)) for n in ways}, target, repeats)
     flops = heads * (6 * head_dim**2 + 4 * chunk * head_dim)
-    for name in ("primal", "dual", "handwritten", "compiled"):
+    for name in WAYS:
         result[name] = None
         if name in ways:
             tokens = batch * length[name]
@@ -90,65 +91,13 @@ def bench_ttt(
             shares = {kind: work[kind] * rates[kind] / peak / 1e9 for kind in rates}
             memory = peak_bytes(lambda n=name: _both(ways[n], texts[length[n]], chunk), target)
             result[name] = {**rates, "gemm_share": shares, "peak_bytes": memory}
-    result["ratio"] = {
-        name: {kind: result[name][kind] / result["primal"][kind] for kind in ("forward", "forward_backward")}
-        for name in ways
-        if name != "primal"
-    }
+    for base in ("primal", "primal_fused", "official"):
+        result["ratio" if base == "primal" else f"ratio_to_{base}"] = {
+            name: {kind: result[name][kind] / result[base][kind] for kind in ("forward", "forward_backward")}
+            for name in ways
+            if name != base
+        }
     return result
-
-
-# ---------------------------------------------------------------- the four ways. P sequences times heads, T, D
-
-
-def _primal(w: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, c: torch.Tensor, chunk: int) -> Output:
-    from fastweights.layers import naive_ttt
-    from fastweights.layers.norm import l2_pull, normalize
-    from fastweights.layers.ttt_inner import Fast, Linear, Target
-
-    target = Target(k - v, None, EPS)
-    z, (after,) = naive_ttt.primal(Linear, [Fast(w, None)], q, k, c, target, None, chunk, strict=True, pull=l2_pull)
-    return q + normalize(z, EPS)[0], after.w_DF
-
-
-def _dual(w: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, c: torch.Tensor, chunk: int) -> Output:
-    from fastweights.layers.ttt_inner import whole_chunks
-
-    return _chunked(whole_chunks, w, q, k, v, c, chunk)
-
-
-def _compiled(
-    w: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, c: torch.Tensor, chunk: int
-) -> Output:
-    from fastweights.layers.ttt_compiled import compiled_chunks
-
-    return _chunked(compiled_chunks, w, q, k, v, c, chunk)
-
-
-def _handwritten(
-    w: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, c: torch.Tensor, chunk: int
-) -> Output:
-    return _chunked(None, w, q, k, v, c, chunk)
-
-
-def _chunked(run: Any, w: torch.Tensor, *stretches: Any) -> Output:
-    import torch
-
-    from fastweights.layers.norm import normalize
-    from fastweights.layers.ttt_inner import Fast, Linear, Target, seen, whole_chunks
-    from fastweights.layers.ttt_linear import dual
-
-    *tokens, chunk = stretches
-    q, k, v, c = (x.unflatten(1, (-1, chunk)).transpose(0, 1).contiguous() for x in tokens)
-    row = torch.ones(chunk, device=w.device)
-    target, fast = Target(k - v, None, EPS), Fast(w, None)
-    if run is None:
-        xhat, after = dual(fast, q, k, c, target, seen(row, strict=True), row[-1])
-    else:
-        xhat, (after,) = run(Linear, [fast], q, k, c, target, seen(row, strict=True), row[-1])
-        if run is whole_chunks:
-            xhat = normalize(xhat, EPS)[0]
-    return (q + xhat).transpose(0, 1).flatten(1, 2), after.w_DF
 
 
 # ---------------------------------------------------------------- measuring
@@ -182,14 +131,19 @@ def _both(way: Callable[..., Output], inputs: list[torch.Tensor], chunk: int) ->
     return y.detach(), after.detach(), *torch.autograd.grad(y, inputs[:-1], inputs[-1])
 
 
-def _parity(name: str, way: Callable[..., Output], inputs: list[torch.Tensor], chunk: int, dtype: str) -> float:
-    if name == "primal":
-        return 0.0
-    pairs = zip(_both(way, inputs, chunk), _both(_primal, inputs, chunk), strict=True)
-    worst = max(float((x - y).abs().max() / y.abs().max()) for x, y in pairs)
-    if not worst <= PARITY[dtype]:
-        raise FastweightsError(f"bench ttt: {name} differs from the primal by {worst:.2e}; no speed to report")
-    return worst
+def _parity(
+    ways: dict[str, Callable[..., Output]], inputs: list[torch.Tensor], chunk: int, dtype: str
+) -> dict[str, float]:
+    """Of every way that computes what the primal does: the worst difference, relative to the largest value."""
+    right, found = _both(ways["primal"], inputs, chunk), {}
+    for name in [name for name in ways if name not in ("primal", "official")]:
+        pairs = zip(_both(ways[name], inputs, chunk), right, strict=True)
+        found[name] = max(float((x - y).abs().max() / y.abs().max()) for x, y in pairs)
+        if not found[name] <= PARITY[dtype]:
+            raise FastweightsError(
+                f"bench ttt: {name} differs from the primal by {found[name]:.2e}; no speed to report"
+            )
+    return found
 
 
 def measured_seconds(runs: dict[str, Callable[[], Any]], device: torch.device, repeats: int) -> dict[str, float]:
