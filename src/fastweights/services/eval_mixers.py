@@ -1,21 +1,32 @@
-"""``eval mixers``: TTT against a recurrence (ssm) against window attention, of about one size and CPU time.
+"""``eval mixers``: TTT against a recurrence (ssm) against window attention, of one size, at equal CPU time.
 
-All train from scratch on bytes, on the same independent samples, with the same AdamW and the same schedule, as many
-steps as fit the CPU seconds given (from a short trial). Torch loads late.
+All train from scratch on bytes, on the same independent samples, with the same AdamW, by turns of a second, each until
+its CPU seconds are used; the cosine of the rate follows the seconds, too, so that all end at its end. Torch loads late.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastweights.data.sources import find_source
 from fastweights.errors import FastweightsError
 
+if TYPE_CHECKING:
+    from fastweights.data.corpus import Corpus
+    from fastweights.data.tokenizer import Tokenizer
+    from fastweights.train.trainer import Trainer
+
 MIXERS = ("ttt", "ssm", "attention")
-_TRIAL = 12  # steps, of which the second half is timed
+FIGURES = ("steps", "cpu_seconds", "tokens_per_cpu_second", "mean_loss", "cold_bpb", "stream_bpb")
+_TURN = 1.0  # CPU seconds
+_SCORED = 1 << 15  # held-out tokens
+_STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""The 97.5 % points of Student's distribution, by the number of values."""
 
 
 def eval_mixers(
@@ -29,14 +40,19 @@ def eval_mixers(
     window: int = 128,
     lr: float = 0.003,
     seed: int = 0,
+    seeds: int = 1,
 ) -> dict[str, Any]:
-    """For each of ``ttt``, ``ssm`` and ``attention``: parameters, steps, tokens, CPU seconds and held-out figures.
+    """For each of ``ttt``, ``ssm`` and ``attention``: ``parameters`` and :data:`FIGURES`, each with its ``values`` by
+    seed, their ``mean``, and ``half_width`` of the mean's 95 % interval (Student's; None for a single seed).
 
-    ``cold_bpb``: bits per byte of the held-out text in windows of ``seq_len``, each from a fresh state, as in training.
-    ``stream_bpb``: read from front to end, the state carried. The ssm's MLP is made as wide as its size wants.
+    ``cold_bpb``: bits per byte of the first 32,768 held-out bytes, in windows of ``seq_len``, each from a fresh state
+    as in training. ``stream_bpb``: read from front to end, the state carried. ``mean_loss``: of the whole training, in
+    nats. The MLPs of ssm and attention are as wide as TTT's size wants.
     """
     if cpu_seconds <= 0 or min(seq_len, batch_size, layers, window) < 1:
         raise FastweightsError(f"cpu_seconds={cpu_seconds}, seq_len={seq_len}, window={window}: all above 0")
+    if not 1 <= seeds <= max(_STUDENT):
+        raise FastweightsError(f"seeds={seeds}: give 1 to {max(_STUDENT)}")
     import torch
 
     from fastweights.core.memory import keep_freed_memory
@@ -46,97 +62,99 @@ def eval_mixers(
 
     set_threads()
     keep_freed_memory()
-    fields = {"seq_len": seq_len, "batch_size": batch_size, "seed": seed, "lr": lr}
-    found: dict[str, Any] = {}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in MIXERS}
     with tempfile.TemporaryDirectory() as folder:
         cache, tokenizer = Path(folder), ByteTokenizer()
         text = encode_source(find_source(corpus, 0.1, (), cache), tokenizer, cache)
-        for mixer in MIXERS:
-            model = _model(mixer, layers, dim, window, tokenizer.vocab_size)
-            found[mixer] = _one(model, fields, text, tokenizer, cpu_seconds)
+        models = {name: _model(name, layers, dim, window, tokenizer.vocab_size) for name in MIXERS}
+        for one in range(seed, seed + seeds):
+            fields = {"seq_len": seq_len, "batch_size": batch_size, "seed": one}
+            runs = {name: _trainer(models[name], fields, lr, text, tokenizer) for name in MIXERS}
+            used = _train(runs, cpu_seconds)
+            for name, run in runs.items():
+                rows[name].append(_figures(run, used[name], text, tokenizer))
     shape = {"layers": layers, "dim": dim, "seq_len": seq_len, "batch_size": batch_size, "window": window}
     how = {"corpus": corpus, "train_bytes": text.train_bytes, "val_bytes": text.val_bytes, "lr": lr, "seed": seed}
-    return {**how, "shape": shape, "budget_cpu_seconds": cpu_seconds, "threads": torch.get_num_threads(), **found}
+    found = {name: _summary(rows[name]) for name in MIXERS}
+    threads = torch.get_num_threads()
+    return {**how, "seeds": seeds, "shape": shape, "budget_cpu_seconds": cpu_seconds, "threads": threads, **found}
 
 
 def _model(mixer: str, layers: int, dim: int, window: int, vocab: int) -> dict[str, Any]:
     """The model's fields in a training config."""
     from fastweights.models.ttt_lm_config import TTTLMConfig, parameters
 
-    if mixer == "ssm":
-        wanted = parameters(TTTLMConfig.model_validate({"vocab_size": vocab, **_ttt(layers, dim)}))
-        narrow, wide = (_ssm_size(layers, dim, hidden, vocab) for hidden in (64, 128))
-        hidden = 64 + round((wanted - narrow) * 64 / (wide - narrow))
-        return {"layers": layers, "dim": dim, "mlp_hidden": max(8, hidden)}
-    own = {"attention": {"window": window}} if mixer == "attention" else {}
-    return {"kind": "ttt_lm", **_ttt(layers, dim), **own}
+    def size(fields: dict[str, Any]) -> int:
+        if mixer == "ssm":
+            return _ssm_size(fields, vocab)
+        return parameters(TTTLMConfig.model_validate({"vocab_size": vocab, **fields}))
+
+    ttt = {"layers": layers, "mixer": {"dim": dim, "heads": max(1, dim // 32)}}
+    if mixer == "ttt":
+        return {"kind": "ttt_lm", **ttt}
+    wanted = parameters(TTTLMConfig.model_validate({"vocab_size": vocab, **ttt}))
+    own = {"layers": layers, "dim": dim} if mixer == "ssm" else {**ttt, "attention": {"window": window}}
+    narrow, wide = (size({**own, "mlp_hidden": hidden}) for hidden in (64, 128))
+    hidden = max(8, 64 + round((wanted - narrow) * 64 / (wide - narrow)))
+    return {**({} if mixer == "ssm" else {"kind": "ttt_lm"}), **own, "mlp_hidden": hidden}
 
 
-def _ttt(layers: int, dim: int) -> dict[str, Any]:
-    return {"layers": layers, "mixer": {"dim": dim, "heads": max(1, dim // 32)}}
-
-
-def _ssm_size(layers: int, dim: int, hidden: int, vocab: int) -> int:
+def _ssm_size(fields: dict[str, Any], vocab: int) -> int:
     from fastweights.models.tiny_lm import TinyLM
     from fastweights.models.tiny_lm_config import TinyLMConfig
 
-    model = TinyLM(TinyLMConfig(vocab_size=vocab, dim=dim, layers=layers, mlp_hidden=hidden))
+    model = TinyLM(TinyLMConfig.model_validate({"vocab_size": vocab, **fields}))
     return sum(p.numel() for p in model.parameters())
 
 
-def _one(model: dict[str, Any], fields: dict[str, Any], text: Any, tokenizer: Any, budget: float) -> dict[str, Any]:
-    from fastweights.models.scoring import corpus_score
+def _trainer(model: dict[str, Any], fields: dict[str, Any], lr: float, text: Corpus, tokenizer: Tokenizer) -> Trainer:
     from fastweights.train.config import TrainConfig
     from fastweights.train.trainer import Trainer
 
-    sizes = dict(fields)
-    lr = sizes.pop("lr")
+    optim = {"rule": "adamw", "adam_lr": lr, "weight_decay": 0.01}
+    how = {"model": model, "optim": optim, "reading": "samples", "schedule": "cosine", "final_lr": 0.1}
+    return Trainer(TrainConfig.model_validate({**fields, **how}), text, tokenizer)
 
-    def trainer(steps: int) -> Trainer:
-        return Trainer(
-            TrainConfig.model_validate(
-                {
-                    **sizes,
-                    "model": model,
-                    "optim": {"rule": "adamw", "adam_lr": lr, "weight_decay": 0.01},
-                    "reading": "samples",
-                    "steps": steps,
-                    "schedule": "cosine",
-                    "final_lr": 0.1,
-                }
-            ),
-            text,
-            tokenizer,
-        )
 
-    trial = trainer(_TRIAL)
-    for _ in range(_TRIAL // 2):
-        trial.advance()
-    a_step = _seconds(trial, _TRIAL // 2) / (_TRIAL // 2)
-    run = trainer(max(1, round(budget / a_step)))
-    seconds = _seconds(run, run.config.steps)
+def _train(runs: dict[str, Trainer], budget: float) -> dict[str, float]:
+    """CPU seconds that each has used: ``budget``, and at most one step more."""
+    used = dict.fromkeys(runs, 0.0)
+    while min(used.values()) < budget:
+        for name, run in runs.items():
+            end = min(used[name] + _TURN, budget)
+            while used[name] < end:
+                start = time.process_time()
+                run.advance()
+                used[name] += time.process_time() - start
+                steps = max(run.step + 1, math.ceil(run.step * budget / used[name]))
+                run.config = run.config.model_copy(update={"steps": steps})  # as many as the budget will hold
+    return used
+
+
+def _figures(run: Trainer, seconds: float, text: Corpus, tokenizer: Tokenizer) -> dict[str, Any]:
+    from fastweights.models.scoring import corpus_score
+
     loss, _ = run.row()
     run.model.eval()
     scores = {
-        name: corpus_score(run.model, text.val, tokenizer, window=window)
+        name: corpus_score(run.model, text.val, tokenizer, window=window, limit=_SCORED)
         for name, window in (("cold_bpb", run.config.seq_len), ("stream_bpb", None))
     }
-    tokens = run.config.steps * run.config.seq_len * run.config.batch_size
     return {
         "parameters": run.n_params,
-        "steps": run.config.steps,
-        "tokens": tokens,
-        "epochs": tokens / text.train_bytes,
+        "steps": run.step,
         "cpu_seconds": seconds,
-        "tokens_per_cpu_second": tokens / seconds,
+        "tokens_per_cpu_second": run.step * run.config.seq_len * run.config.batch_size / seconds,
         "mean_loss": loss,
         **{name: score.bits_per_byte(n_bytes) for name, (score, n_bytes) in scores.items()},
     }
 
 
-def _seconds(trainer: Any, steps: int) -> float:
-    """CPU seconds of so many steps."""
-    start = time.process_time()
-    for _ in range(steps):
-        trainer.advance()
-    return time.process_time() - start
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"parameters": rows[0]["parameters"]}
+    for figure in FIGURES:
+        values = [row[figure] for row in rows]
+        n = len(values)
+        half = _STUDENT[n] * statistics.stdev(values) / math.sqrt(n) if n > 1 else None
+        found[figure] = {"values": values, "mean": statistics.fmean(values), "half_width": half}
+    return found
