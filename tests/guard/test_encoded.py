@@ -17,6 +17,10 @@ def _hexdump(rng: random.Random) -> str:
     return "\n".join(f"{16 * i:08x}  " + " ".join(f"{byte:02x}" for byte in row) for i, row in enumerate(rows))
 
 
+def _in_16s(digits: str) -> str:
+    return " ".join(digits[i : i + 16] for i in range(0, len(digits), 16))
+
+
 FAMILIES: dict[str, Callable[[random.Random], str]] = {
     "base32": lambda rng: base64.b32encode(rng.randbytes(500)).decode(),
     "hexdump": _hexdump,
@@ -29,6 +33,7 @@ FAMILIES: dict[str, Callable[[random.Random], str]] = {
     "bits in 8s": lambda rng: " ".join(f"{byte:08b}" for byte in rng.randbytes(100)),
     "bytes": lambda rng: ", ".join(map(str, rng.randbytes(200))),
     "bytes of prose": lambda rng: ",".join(map(str, prose(rng, 6).encode())),
+    "hex of prose in 16s": lambda rng: _in_16s(prose(rng, 12).encode().hex()),
     "letters in 16s": lambda rng: " ".join("".join(rng.choices(string.ascii_letters, k=16)) for _ in range(40)),
 }
 

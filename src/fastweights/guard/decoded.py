@@ -184,10 +184,12 @@ def _base64_runs(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     joins = (padded + parted == high - low) & (padded <= 2) & (parted >= 1) & (parted <= 3)
     joins &= signs[np.minimum(low + padded, high)] - signs[low] == padded
     joins &= (ends[:-1] - starts[:-1] >= 4) & (high + 8 <= ends[1:])
+    inside = counts_before(kinds & 8)
+    mixed = inside[ends] > inside[starts + 1]  # else a word that stands beside it
+    joins &= mixed[:-1] & mixed[1:]
     first = np.flatnonzero(np.concatenate(([True], ~joins)))
     last = np.append(first[1:], len(starts)) - 1
     long, start, end = ends[first] - starts[first] >= 4, starts[first], ends[last]
-    inside = counts_before(kinds & 8)
     other = counts_before(kinds & 17 == 1)  # what is hex throughout is read as hex
     wanted = long & (end - start >= _MIN_RUN) & (inside[end] > inside[start + 1]) & (other[end] > other[start])
     return start[wanted], end[wanted]

@@ -12,8 +12,9 @@ from fastweights.guard.tokens import counts_before, runs_of
 
 _MIN_RUN = 4
 _DUMP = re.compile(  # bytes written apart: "1f8b 0800 …", "1f 8b 08 …"
-    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2,8}[ :,\t\r\n]{1,3}){7,}[0-9a-fA-F]{2,8}\b"
+    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2,32}[ :,\t\r\n]{1,3}){7,}[0-9a-fA-F]{2,32}\b"
 )
+_LONG_GROUP = 12  # digits
 _MARKED_DUMPS = {  # by what must occur in the text
     "%": re.compile(r"(?:%[0-9a-fA-F]{2}){8,}"),
     "\\x": re.compile(r"(?:\\x[0-9a-fA-F]{2}){8,}"),
@@ -176,7 +177,7 @@ def _dumps(
 ) -> Iterator[re.Match[str]]:
     """Bytes written apart; those without a mark are looked for where eight groups of hex digits follow each other."""
     size = ends - starts
-    group = is_hex & (size >= 2) & (size <= 8)
+    group = is_hex & (size >= 2) & (size <= 32)
     blanks = counts_before(_BLANK[raw])
     low, high = ends[:-1], starts[1:]
     joins = group[:-1] & group[1:] & (high - low <= 3) & (blanks[high] - blanks[low] == high - low)
@@ -190,7 +191,9 @@ def _dumps(
 
 
 def _is_dump(run: str) -> bool:
-    """Whether letters and digits mix as in a dump: a table of numbers has no letters."""
+    """Whether letters and digits mix as in a dump: a table of numbers has no letters, an encoded text few of them."""
     letters = sum(map(run.count, "abcdefABCDEF"))
     digits = sum(map(run.count, "0123456789"))
-    return letters >= 0.15 * (letters + digits) and digits >= 0.25 * (letters + digits)
+    size = letters + digits
+    least = 0.15 if size < _LONG_GROUP * len(run.split()) else 0.05
+    return letters >= least * size and digits >= 0.25 * size

@@ -70,6 +70,7 @@ _MODE_BEGINS = word_set("now enter enable enabled activate activated switch enga
 _DARK_MODES = word_set("god jailbreak dan unrestricted unsafe evil opposite chaos sudo")
 
 
+_BREAK, _MARK = re.compile(SENTENCE_BREAK), re.compile(NEW_SENTENCE)
 _SENTENCE_END = re.compile(f"{SENTENCE_BREAK}|{NEW_SENTENCE}")
 
 
@@ -197,11 +198,17 @@ def _drop_all(words: Sequence[str], codes: str, start: int, stop: int) -> float:
 
 
 def _sentence_start(words: Sequence[str], start: int) -> int:
-    """The first word of the sentence that word ``start`` stands in, eight words back at most."""
+    """The first word of the sentence that word ``start`` stands in, eight words back at most.
+
+    Where a sentence ends after every third word and more, that is an evasion: a capital's mark alone counts.
+    """
     floor = max(0, start - 8)
     if isinstance(words, Words) and not words.flipped:
+        last = min(len(words) - 1, start + 6)
+        breaks = _BREAK.findall(words.text, int(words.starts[floor]), int(words.ends[last]))
+        end = _MARK if 3 * len(breaks) > last - floor else _SENTENCE_END
         for at in range(start, floor, -1):
-            if _SENTENCE_END.search(words.text, int(words.ends[at - 1]), int(words.starts[at])):
+            if end.search(words.text, int(words.ends[at - 1]), int(words.starts[at])):
                 return at
     return floor
 

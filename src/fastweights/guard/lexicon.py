@@ -109,7 +109,7 @@ _NEVER_TYPOS = word_set(  # words of their own
     dismissed dismisses dismissal abandons abandoned discards discarded discord removed removes remover remote reject
     rejects rejected eject deject resets broken breaks cancer cancels replaces freplace zreplace filtered straining
     trailing draining raining braining precedence precedences precedent precious preciously priority interior foresaid
-    forgoing earlies pearlier normals norman normans regulate reglues orderer reorder preview previews prefilters urges
+    earlies pearlier normals norman normans regulate reglues orderer reorder preview previews prefilters urges
     purged surge beset violated violates violator obligation disabled disables diable safeguard safeguarded revoker
     overtook overlooks overwrites overwrote disobeys pretext history mystery formers farmers consign abstractions
     disregarded disregards neglected neglects nullified suspended suspends dismay consigned direction instructive

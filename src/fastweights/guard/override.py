@@ -167,7 +167,7 @@ def _scan_plain(
             continue
         if match.rule.endswith("?") and folded[:start].rstrip(" \n\"'*#>([")[-1:] not in _ENDS:
             continue
-        complete = start < until if until is not None else end > border or _completed(read, match, border)
+        complete = start < until if until is not None else end > border or _completed(folded, read, match, border)
         if complete and not (view == "plain" and _mentioned(folded, start, end)):
             return hit_of(words, match, view)
     return None
@@ -190,13 +190,18 @@ def _by_sentence(folded: str, read: Read) -> Iterator[Match]:
                 yield Match(hit[0] + low, hit[1] + low, hit[2])
 
 
-def _completed(read: Read, match: Match, border: int) -> bool:
-    """Whether a free-form phrase, though it ends before the border, is one only with what stands after it."""
-    if not match.rule.startswith("free"):
-        return False
+def _completed(folded: str, read: Read, match: Match, border: int) -> bool:
+    """Whether a phrase, though it ends before the border, is one only with what stands after it.
+
+    A word that the border cuts stands there with its first part: "all that you were told bef".
+    """
     before = int(np.searchsorted(read.words.ends, border, "right"))
     first = max(0, match.start - _CONTEXT)
     words, codes, free = read.words[first:before], read.letters.codes[first:before], read.letters.free[first:before]
+    if before < len(read.words) and read.words.starts[before] < border:
+        words.append(folded[read.words.starts[before] : border])
+        cut = class_letters(words[-1:])
+        codes, free = codes + cut.codes, free + cut.free
     seen = all_matches(words, Letters(codes, free))
     return all(first + one.stop <= match.start or first + one.start >= match.stop for one in seen)
 

@@ -7,11 +7,28 @@ import numpy as np
 from fastweights.guard.tokens import NEW_SENTENCE, counts_before, runs_of
 
 _TABLE_SIZE = 0x10000
+_PRONOUNS = (
+    "I",
+    "We",
+    "He",
+    "She",
+    "They",
+    "You",
+    "It",
+    "Who",
+    "Er",
+    "Sie",
+    "Wir",
+    "Ich",
+    "Nobody",
+    "Everyone",
+    "Someone",
+)
 _CAPITALS = (*range(65, 91), *range(0x391, 0x3AA), *range(0x410, 0x430), *map(ord, "ЁЅІЈ"), *range(0xFF21, 0xFF3B))
 
 
 def with_sentences(text: str) -> str:
-    """The text with a mark before each capital after a small word, or that begins a line."""
+    """The text with a mark before each capital after a small word or a pronoun, or that begins a line."""
     if text.isascii():
         codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
         kinds = _kinds()[:128][codes]
@@ -31,10 +48,25 @@ def with_sentences(text: str) -> str:
     blanks, lines = counts_before(blank), counts_before(kinds & 8)
     line = np.maximum.accumulate(np.where((kinds & 8) > 0, np.arange(len(kinds)), -1))[high - 1]  # the last line break
     begins_line = (line >= low) & (blanks[high] - blanks[np.maximum(line, 0)] == high - line)
-    small = (here > 0) & ((kinds[starts[here - 1]] & 32) > 0)
+    is_small, first = (kinds[starts] & 32) > 0, np.maximum(here - 2, 0)
+    gap = starts[here - 1] - ends[first]
+    titled = (here > 1) & ~is_small[first] & (blanks[starts[here - 1]] - blanks[ends[first]] == gap)
+    small = (here > 0) & (is_small[here - 1] | (_pronouns(codes, starts[here - 1], low) & ~titled))
     after_small = small & (lines[high] == lines[low]) & (blanks[high] - blanks[low] == high - low - comma)
     marked = np.insert(codes, high[begins_line | after_small], ord(NEW_SENTENCE))
     return marked.tobytes().decode("ascii" if text.isascii() else "utf-32-le", "surrogatepass")
+
+
+def _pronouns(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which of the words ``codes[starts:ends]`` are pronouns with a capital: no name begins so."""
+    found = np.zeros(len(starts), dtype=bool)
+    size = ends - starts
+    for word in _PRONOUNS:
+        at = np.flatnonzero(size == len(word))
+        for i, letter in enumerate(word):
+            at = at[codes[starts[at] + i] == ord(letter)]
+        found[at] = True
+    return found
 
 
 @functools.cache

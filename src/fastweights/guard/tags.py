@@ -6,6 +6,7 @@ import numpy as np
 
 from fastweights.guard.grammar import Hit
 from fastweights.guard.lexicon import Read
+from fastweights.guard.tokens import NEW_SENTENCE
 
 _MAX_TAGS = 300
 _TEMPLATE = re.compile(
@@ -15,7 +16,8 @@ _TEMPLATE = re.compile(
 _TAG_WORDS = ("sys", "developer", "admin", "root", "operator", "override")
 _TAG_REACH = 160  # characters after a tag that are its message
 _TAG_OPEN = re.compile(
-    r"(?:[\[<{(#*=]|(?:^|\n|[.!?]) {0,3})[ /]{0,2}(?:(?:begin|end|new|important|urgent|updated?) )?$"
+    rf"(?:[\[<{{(#*=]|(?:^|\n|[.!?]) {{0,3}}{NEW_SENTENCE}?)[ /]{{0,2}}"
+    r"(?:(?:begin|end|new|important|urgent|updated?) )?$"
 )
 _TAG_CLOSE = re.compile(
     r"(?:istrator)?(?:[ _-](?:prompt|message|override|instructions?|note|update|notice|mode|command|alert|directive))?"
