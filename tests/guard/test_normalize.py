@@ -47,9 +47,12 @@ def test_fold_is_capped_to_the_end() -> None:
 def test_combining_marks_cost_linear_time() -> None:
     fold("é")
     text = "a" + "\u0301\u0316" * (MAX_CHARACTERS // 2 - 1)
-    start = time.process_time()
-    assert fold(text) == "a"
-    assert time.process_time() - start < 0.1
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        assert fold(text) == "a"
+        times.append(time.process_time() - start)
+    assert min(times) < 0.3  # about 1 ms
 
 
 def test_views() -> None:

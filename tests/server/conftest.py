@@ -47,7 +47,7 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(sig)
         try:
-            self.process.communicate(timeout=40)
+            self.process.communicate(timeout=90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()

@@ -176,11 +176,11 @@ def test_a_busy_session_is_409_and_says_who_is_at_it(client, session, tiny_store
     def hold():
         with Sessions(tiny_store).lock(session, "a long turn"):
             held.set()
-            free.wait(30)
+            free.wait(240)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(30)
+    assert held.wait(60)
     try:
         for path in ("chat", "chat/stream"):
             answer = client.post(f"/api/text/sessions/{session}/{path}", json=CHAT)

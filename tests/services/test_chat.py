@@ -236,11 +236,11 @@ def test_a_busy_session_says_who_holds_it(chats: ChatService, store: Store) -> N
     def hold(kind: str, _: object) -> None:
         if kind == "chunk":
             inside.set()
-            leave.wait(30)
+            leave.wait(240)
 
     worker = threading.Thread(target=chats.send, args=(session_id, TEXT, SHORT), kwargs={"on_event": hold})
     worker.start()
-    inside.wait(30)
+    assert inside.wait(60)
     with pytest.raises(Conflict, match=r"busy .*answering a message"):
         ChatService(store).send(session_id, "me too", SHORT)
     assert chats.show(session_id).n_turns == 0  # readers never block

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -43,7 +44,8 @@ def jobs(store: Store) -> Iterator[TrainJobs]:
     yield made
     for job in made.list():
         if job.pid is not None:
-            psutil.Process(job.pid).kill()
+            with suppress(psutil.NoSuchProcess):  # it may have ended since
+                psutil.Process(job.pid).kill()
     wait_for(lambda: not made._watched)
 
 
@@ -201,7 +203,7 @@ def test_a_process_that_does_not_stop_is_killed():
     child.stdout.readline()
     child.terminate()
     kill_after(psutil.Process(child.pid), 0.3)
-    child.communicate(timeout=30)
+    child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL
 
 
