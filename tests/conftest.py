@@ -25,3 +25,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> Store:
     """A store whose root does not exist yet."""
     return Store(tmp_path / "artifacts")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test that passed has to say, although its output is captured: that it passed only at the second try."""
+    for report in terminalreporter.getreports("passed"):
+        for name, said in report.user_properties:
+            if name == "passed only at the second try":
+                terminalreporter.section(report.nodeid, yellow=True)
+                terminalreporter.write_line(str(said))

@@ -1,5 +1,5 @@
 // Chat: a streamed turn, a reload that keeps it, stop, comparison, a strict guard, fork, reset, log.
-import { axe, check, same, shot } from "./harness.mjs";
+import { axe, becomes, check, LONG, same, shot, turnSwitch, until } from "./harness.mjs";
 
 const PASSAGE =
   "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, it was " +
@@ -8,25 +8,27 @@ const PASSAGE =
 const input = (page) => page.getByRole("textbox", { name: "Text to read and continue" });
 const turn = (page, n) => page.locator(`[data-turn="${n}"]`);
 
+/** Sends it as soon as the last reply has ended. */
 async function say(page, text) {
+  await page.getByRole("button", { name: "Send" }).waitFor({ timeout: LONG });
   await input(page).fill(text);
   await input(page).press("Enter");
 }
 
 async function longest(page, tokens) {
   await page.getByRole("button", { name: /^Sampling/ }).click();
-  await page.getByRole("textbox", { name: "Most tokens" }).fill(String(tokens));
-  await page.keyboard.press("Escape");
-  await page.getByText(`${tokens} tokens`).first().waitFor();
+  const field = page.getByRole("textbox", { name: "Most tokens" });
+  await field.fill(String(tokens));
+  await page.getByRole("button", { name: new RegExp(`^Sampling.* ${tokens} tokens`) }).waitFor();
+  await field.press("Escape");
+  await field.waitFor({ state: "hidden" });
 }
 
 export async function chatFirstTurn(page) {
   await page.goto("/chat");
   await page.getByRole("heading", { name: "New session" }).waitFor();
   await page.getByRole("combobox", { name: "Model" }).click();
-  const starter = page.getByRole("option", { name: "starter" });
-  if (await starter.count()) await starter.click();
-  else await page.getByRole("option").first().click();
+  await page.getByRole("option", { name: "starter" }).click(); // it ships with the package
   await shot(page, "chat-new");
   await page.getByRole("button", { name: "Start session" }).click();
   await page.waitForURL(/\/chat\/[a-z0-9_-]+$/);
@@ -41,7 +43,7 @@ export async function chatFirstTurn(page) {
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
   });
   await say(page, PASSAGE);
-  await turn(page, 1).waitFor({ timeout: 30_000 });
+  await turn(page, 1).waitFor({ timeout: LONG });
   const sizes = await page.evaluate(() => window.replySizes);
   check(sizes.length >= 2, `the reply grew while it was drawn (${sizes})`);
   const card = turn(page, 1);
@@ -63,10 +65,9 @@ export async function chatReload(page) {
 
 export async function chatCompare(page) {
   await longest(page, 120);
-  await page.getByRole("switch", { name: "Compare with frozen" }).focus();
-  await page.keyboard.press("Space");
+  await turnSwitch(page, "Compare with frozen", true);
   await say(page, PASSAGE);
-  await turn(page, 2).locator('[data-reply="frozen"]').waitFor();
+  await turn(page, 2).locator('[data-reply="frozen"]').waitFor({ timeout: LONG });
   await turn(page, 2).locator('[data-reply="adapted"]').waitFor();
   await shot(page, "chat-compare");
 }
@@ -74,22 +75,19 @@ export async function chatCompare(page) {
 export async function chatStop(page) {
   await longest(page, 4096); // both replies: long enough to be stopped on a busy machine
   await say(page, "And then");
-  await page.locator("[data-live]").waitFor();
+  await page.locator('[data-live="replying"]').waitFor({ timeout: LONG });
   await page.keyboard.press("Escape");
-  await turn(page, 3).getByText("stopped by you").waitFor();
-  await page.getByRole("switch", { name: "Compare with frozen" }).focus();
-  await page.keyboard.press("Space");
+  await turn(page, 3).getByText("stopped by you").waitFor({ timeout: LONG });
+  await turnSwitch(page, "Compare with frozen", false);
   await longest(page, 60);
 }
 
 export async function chatFrozen(page) {
-  await page.getByRole("switch", { name: "Learn" }).focus();
-  await page.keyboard.press("Space");
+  await turnSwitch(page, "Learn", false);
   await say(page, "Answer this without learning");
-  await page.getByRole("article", { name: "Answer that is not kept" }).waitFor();
+  await page.getByRole("article", { name: "Answer that is not kept" }).waitFor({ timeout: LONG });
   same(await turn(page, 4).count(), 0, "turns that a frozen answer adds");
-  await page.getByRole("switch", { name: "Learn" }).focus();
-  await page.keyboard.press("Space");
+  await turnSwitch(page, "Learn", true);
 }
 
 export async function chatForkResetLog(page) {
@@ -100,17 +98,20 @@ export async function chatForkResetLog(page) {
   await axe(page, "fork dialog");
   await dialog.getByRole("button", { name: "Fork" }).click();
   await page.waitForURL(/\/chat\/second$/);
-  await turn(page, 1).waitFor();
-  same(await page.locator("[data-turn]").count(), 1, "turns of the fork");
+  await becomes(() => page.locator("[data-turn]").count(), 1, "turns of the fork");
   await page.getByRole("button", { name: "Reset" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Reset" }).click();
+  const reset = page.getByRole("dialog", { name: "Reset the fast weights?" });
+  await reset.getByRole("button", { name: "Reset" }).click();
   await page.getByText("1 earlier turn kept in the log").waitFor();
+  await reset.waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Log" }).click();
   const log = page.getByRole("dialog", { name: "Session log" });
   await log.getByText("Turn 1").waitFor();
-  same((await log.locator("li[data-kind]").evaluateAll((rows) => rows.map((row) => row.dataset.kind))).join(), "reset,turn,init", "log");
+  const kinds = () => log.locator("li[data-kind]").evaluateAll((rows) => rows.map((row) => row.dataset.kind).join());
+  await becomes(kinds, "reset,turn,init", "log");
   await shot(page, "chat-log");
   await page.keyboard.press("Escape");
+  await log.waitFor({ state: "detached" });
   await page.goto(before);
   await turn(page, 3).waitFor();
 }
@@ -126,9 +127,8 @@ export async function chatStrictGuard(page) {
   await page.waitForURL(/\/chat\/[a-z0-9_-]+$/);
   await say(page, PASSAGE);
   const card = turn(page, 1);
-  await card.waitFor();
-  check((await card.locator('li[data-decision="rolled_back"]').count()) > 0, "a rolled-back write with its reason");
-  check(/[1-9]\d* ?rolled back/.test(await card.textContent()), "a count of rolled-back writes");
+  await card.locator('li[data-decision="rolled_back"]').first().waitFor({ timeout: LONG }); // with its reason
+  await until(async () => /[1-9]\d* ?rolled back/.test(await card.textContent()), "a count of rolled-back writes");
   await shot(page, "chat-rolled-back");
   await axe(page, "chat, rolled back");
 }

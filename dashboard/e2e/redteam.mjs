@@ -1,6 +1,6 @@
 // Red team: the empty page, a run that is started and cancelled, and the report of a small run of the real command.
 import { spawn } from "node:child_process";
-import { axe, check, python, same, shot } from "./harness.mjs";
+import { axe, becomes, LONG, python, same, shot, until } from "./harness.mjs";
 
 const form = (page) => page.getByRole("form", { name: "New attack" });
 
@@ -13,13 +13,13 @@ export async function redteamEmpty(page) {
 }
 
 export async function redteamStartAndCancel(page) {
-  await form(page).getByRole("textbox", { name: "Budget" }).fill("2");
+  await form(page).getByRole("textbox", { name: "Budget" }).fill("48"); // it does not end by itself
   await form(page).getByRole("button", { name: "Start the attack" }).click();
   await page.waitForURL(/\/redteam\/redteam-[a-z0-9-]+$/);
   await page.locator('section[data-status="running"]').waitFor();
   await shot(page, "redteam-running");
   await page.getByRole("button", { name: "Cancel" }).click();
-  await page.locator('section[data-status="cancelled"]').waitFor();
+  await page.locator('section[data-status="cancelled"]').waitFor({ timeout: LONG });
 }
 
 let child;
@@ -49,19 +49,20 @@ export async function redteamReport(page) {
   await page.getByRole("link", { name: report.run_id }).click();
   await page.locator(`[data-report="${report.run_id}"]`).waitFor();
   await page.getByText(`--model toy --policy ${report.policy} --budget 2`).first().waitFor();
-  const count = (selector) => page.locator(selector).count();
-  same(await count("tr[data-family]"), report.families.length, "families");
-  same(await count("tr[data-control]"), report.families.length, "a control beside each family");
-  same(await count("[data-plot]"), report.families.length + report.roc.length, "curves of success and of scores");
-  same(await count("tr[data-outcome]"), report.attempts.length, "payloads with an outcome");
-  same(await count("tr[data-off]"), new Set(report.ablation.map((row) => row.off)).size, "policies of the ablation");
-  same(await count("tr[data-utility]"), new Set(report.utility.map((row) => row.off)).size, "policies of the utility");
-  same(await count("tr[data-auc]"), new Set(report.auc.map((row) => row.family)).size, "families of the AUC");
+  const counts = (selector, wanted, what) => becomes(() => page.locator(selector).count(), wanted, what);
+  await counts("tr[data-family]", report.families.length, "families");
+  await counts("tr[data-control]", report.families.length, "a control beside each family");
+  await counts("[data-plot]", report.families.length + report.roc.length, "curves of success and of scores");
+  await counts("tr[data-outcome]", report.attempts.length, "payloads with an outcome");
+  await counts("tr[data-off]", new Set(report.ablation.map((row) => row.off)).size, "policies of the ablation");
+  await counts("tr[data-utility]", new Set(report.utility.map((row) => row.off)).size, "policies of the utility");
+  await counts("tr[data-auc]", new Set(report.auc.map((row) => row.family)).size, "families of the AUC");
   const won = report.attempts.filter((attempt) => attempt.success_at !== null).length;
   await page.getByText(`${won} of ${report.attempts.length}`, { exact: true }).first().waitFor();
   const exported = await (await page.request.get(await page.getByRole("link", { name: "JSON" }).getAttribute("href"))).json();
   same(JSON.stringify(exported.families), JSON.stringify(report.families), "families of the export");
-  check((await page.getByRole("region", { name: "Drip", exact: true }).textContent()).includes("never"), "the drip without a guard");
+  const drip = page.getByRole("region", { name: "Drip", exact: true });
+  await until(async () => (await drip.textContent()).includes("never"), "the drip without a guard");
   await shot(page, "redteam-report");
   await axe(page, "red team, a report");
 }

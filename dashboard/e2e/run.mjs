@@ -11,6 +11,8 @@ const began = Date.now();
 const server = await startServer();
 let browser;
 let page;
+const toldToStop = new Promise((_, reject) => process.once("SIGTERM", () => reject(new Error("told to stop"))));
+toldToStop.catch(() => undefined);
 try {
   browser = await startBrowser();
   page = await openPage(browser, { url: server.url });
@@ -43,11 +45,11 @@ try {
   ];
   for (const step of steps) {
     const start = Date.now();
-    await step(page);
+    await Promise.race([step(page), toldToStop]);
     same(page.complaints.join("\n"), "", "complaints of the console");
     console.log(`ok ${step.name} ${((Date.now() - start) / 1000).toFixed(1)} s`);
   }
-  await narrow(browser, server.url);
+  await Promise.race([narrow(browser, server.url), toldToStop]);
   console.log(`ok narrow\nall passed in ${((Date.now() - began) / 1000).toFixed(1)} s`);
 } catch (error) {
   console.error(error instanceof Error ? error.stack : error);

@@ -1,7 +1,8 @@
 // Sessions: the tree of what Chat made, one commit with every verb, a comparison, curves of two sessions.
-import { axe, check, same, shot, until } from "./harness.mjs";
+import { axe, becomes, check, LONG, refusedOnce, same, shot, until } from "./harness.mjs";
 
 const details = (page) => page.locator("[data-details]");
+const shown = (page) => details(page).getAttribute("data-details");
 const button = (page, name) => details(page).getByRole("button", { name, exact: true });
 const row = (page, id) => page.locator(`tr[data-session="${id}"]`);
 const list = async (page, path = "/api/text/sessions") => (await page.request.get(path)).json();
@@ -12,16 +13,16 @@ export async function sessionsTree(page) {
   await page.goto("/sessions");
   await page.locator("[data-tree]").waitFor();
   const nano = (await list(page, "/api/sessions")).length;
-  same(await page.locator("tr[data-session]").count(), (await list(page)).length + nano, "rows of the table");
-  same(await page.locator("tr[data-session] [data-kind=nano]").count(), nano, "sessions of Nano among them");
+  await becomes(() => page.locator("tr[data-session]").count(), (await list(page)).length + nano, "rows of the table");
+  await becomes(() => page.locator("tr[data-session] [data-kind=nano]").count(), nano, "sessions of Nano among them");
   await row(page, "second").getByRole("button", { name: "second" }).click();
   await details(page).getByRole("heading", { name: "reset" }).waitFor();
   const mark = page.locator(`[data-commit="${await head(page, "second")}"]`);
-  check((await mark.textContent()).includes("second"), "the head's mark names its session");
-  await mark.focus();
-  await page.keyboard.press("ArrowLeft");
+  await mark.filter({ hasText: "second" }).waitFor(); // the head's mark names its session
+  await mark.press("ArrowLeft");
   await details(page).getByRole("heading", { name: "turn 1" }).waitFor();
-  check(await page.evaluate(() => document.activeElement.dataset.commit !== undefined), "the arrow takes the focus along");
+  const arrived = async () => (await page.evaluate(() => document.activeElement?.dataset.commit)) === (await shown(page));
+  await until(arrived, "the arrow takes the focus along");
   await shot(page, "sessions");
   await axe(page, "sessions");
 }
@@ -32,34 +33,37 @@ export async function sessionsVerbs(page) {
   await dialog.getByRole("textbox", { name: "Tag" }).fill("head");
   await dialog.getByRole("button", { name: "Tag" }).click();
   await dialog.getByRole("alert").waitFor();
+  await refusedOnce(page, 422);
   await axe(page, "a tag that is refused");
   await dialog.getByRole("textbox", { name: "Tag" }).fill("kept");
   await dialog.getByRole("button", { name: "Tag" }).click();
   await details(page).getByRole("list", { name: "Tags" }).getByText("kept").waitFor();
-  page.complaints = page.complaints.filter((text) => !/status of 4\d\d/.test(text)); // the refusal
+  await dialog.waitFor({ state: "detached" });
 
   await button(page, "Verify").click();
-  await details(page).locator('[data-verified="true"]').waitFor({ timeout: 30_000 });
+  await details(page).locator('[data-verified="true"]').waitFor({ timeout: LONG });
 
   await button(page, "Check out").click();
   await dialog.getByRole("button", { name: "Check out" }).click();
   const moved = await until(async () => {
     const now = await head(page, "second");
-    return (await details(page).getAttribute("data-details")) === now && now;
+    return (await shown(page)) === now && now;
   }, "the head moves");
-  check((await page.locator(`[data-commit="${moved}"]`).textContent()).includes("kept"), "the tag stands at the mark");
+  await dialog.waitFor({ state: "detached" });
+  await page.locator(`[data-commit="${moved}"]`).filter({ hasText: "kept" }).waitFor(); // the tag stands at the mark
 
   await button(page, "Fork").click();
   await dialog.getByRole("textbox").fill("third");
   await dialog.getByRole("button", { name: "Fork" }).click();
   await row(page, "third").waitFor();
   await dialog.waitFor({ state: "detached" });
-  await until(async () => new URL(page.url()).searchParams.get("of") === "third", "the fork is on show");
+  await becomes(() => details(page).getByRole("combobox", { name: /^As session/ }).inputValue(), "third", "session on show");
   same(await head(page, "third"), moved, "head of the fork");
 
   await button(page, "Reset to this").click();
   await dialog.getByRole("button", { name: "Reset" }).click();
   await until(async () => (await head(page, "third")) !== moved, "the fork's head is a new commit");
+  await dialog.waitFor({ state: "detached" });
   await details(page).getByRole("heading", { name: "reset" }).waitFor();
 }
 
@@ -69,7 +73,7 @@ export async function sessionsCompare(page) {
   await comparison.locator("[data-tensor]").first().waitFor();
   const id = new URL(page.url()).searchParams.get("of");
   const diff = await (await page.request.get(`/api/text/sessions/${id}/diff`)).json();
-  same(await comparison.locator("[data-tensor]").count(), diff.tensors.length, "tensors");
+  await becomes(() => comparison.locator("[data-tensor]").count(), diff.tensors.length, "tensors");
   check(diff.l2 > 0, "the weights moved");
   const told = Number(await comparison.locator("dd").first().textContent());
   check(Math.abs(told - diff.l2) < 0.01 * diff.l2, `the L2 of the API: ${told} and ${diff.l2}`);
@@ -78,10 +82,11 @@ export async function sessionsCompare(page) {
   await page.locator('[data-chart="Drift"]').waitFor();
   await until(async () => Number(await page.locator('[data-chart="Drift"]').getAttribute("data-points")) >= 3, "a curve of drift");
   await page.getByRole("button", { name: "Session", exact: true }).click();
+  await page.locator('th[aria-sort="ascending"]', { hasText: "Session" }).waitFor();
   const ids = await page.locator("tr[data-session]").evaluateAll((rows) => rows.map((entry) => entry.dataset.session));
   same(ids.join(), [...ids].sort((a, b) => a.localeCompare(b)).join(), "order by id");
   await page.getByRole("textbox", { name: "Filter the sessions" }).fill("third");
-  same(await page.locator("tr[data-session]").count(), 1, "rows that pass the filter");
+  await becomes(() => page.locator("tr[data-session]").count(), 1, "rows that pass the filter");
   await page.getByRole("textbox", { name: "Filter the sessions" }).fill("");
   await page.reload(); // what is on show is in the URL
   await comparison.locator("[data-tensor]").first().waitFor();
