@@ -8,8 +8,10 @@ chunk with the look-back before it, so that a small chunk is seen in its surroun
 import functools
 import re
 import zlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -80,8 +82,8 @@ def measure(text: str, tail: str = "", ids: Sequence[int] = ()) -> Signals:
 def _text_statistics(text: str, tail: str) -> tuple[Statistic | None, ...]:
     window = _shorten_rulers(tail + text)
     fresh = max(0, len(window) - len(_shorten_rulers(tail)))
-    words = [(found.group(), found.start()) for found in _UNIT.finditer(window[-_CYCLE_WINDOW:].lower())]
-    return compression(window), cycle(window, words, fresh), *blobs(window, fresh), vocabulary(words)
+    units, words = _units(window)
+    return compression(window), cycle(window, units, words, fresh), *blobs(window, fresh), vocabulary(words)
 
 
 def _worst(values: Sequence[Statistic | None], low: bool = False) -> Statistic | None:
@@ -171,27 +173,42 @@ def compression(window: str) -> Statistic | None:
     return Statistic(len(zlib.compress(data, 9)) / len(data), len(data))
 
 
-def cycle(window: str, units: Sequence[tuple[str, int]], fresh: int) -> Statistic | None:
+class _Units(NamedTuple):
+    """Words and signs of a window's end, and where each begins there."""
+
+    texts: list[str]
+    starts: list[int]
+
+
+def _units(window: str) -> tuple[_Units, _Units]:
+    """All words and signs of the window's last characters, in lower case; and the words alone."""
+    found = list(_UNIT.finditer(window[-_CYCLE_WINDOW:].lower()))
+    texts, starts = [one.group() for one in found], [one.start() for one in found]
+    is_word = list(map(str.isalnum, texts))
+    return _Units(texts, starts), _Units(list(compress(texts, is_word)), list(compress(starts, is_word)))
+
+
+def cycle(window: str, units: _Units, words: _Units, fresh: int) -> Statistic | None:
     """The largest share, over all periods, of the latest words that equal the word one period earlier.
 
-    ``units``: the words and signs of the window's end and where they stand. The latest words are the last ``fresh``
-    characters' (48 at least, where there are so many). Signs count, a quarter of a word each, only where there are
-    few words: a cycle is one whatever stands between its words. The size is the number of units compared.
+    ``units``: the words and signs of the window's end; ``words``: those without signs. The latest are the last
+    ``fresh`` characters' (48 at least, where there are so many). Signs count, a quarter of a word each, only where
+    there are few words: a cycle is one whatever stands between its words. The size is the number of units compared.
     """
-    words = [unit for unit in units if unit[0].isalnum()]
-    units = words if len(words) >= _MIN_UNITS else units
-    if len(units) < _MIN_UNITS:
+    enough = len(words.texts) >= _MIN_UNITS
+    texts, starts = words if enough else units
+    if len(texts) < _MIN_UNITS:
         return None
     border = min(len(window), _CYCLE_WINDOW) - fresh
-    latest = min(256, max(_COMPARED_UNITS, sum(start >= border for _, start in units)))
-    weights = np.array([1.0 if unit.isalnum() else 0.25 for unit, _ in units], dtype=np.float32)
-    return _cycle(np.array([hash(unit) for unit, _ in units], dtype=np.int64), weights, latest)
+    latest = min(256, max(_COMPARED_UNITS, len(starts) - bisect_left(starts, border)))
+    weights = np.array([1.0 if enough or text.isalnum() else 0.25 for text in texts], dtype=np.float32)
+    return _cycle(np.array(list(map(hash, texts)), dtype=np.int64), weights, latest)
 
 
-def vocabulary(units: Sequence[tuple[str, int]]) -> Statistic | None:
+def vocabulary(words: _Units) -> Statistic | None:
     """Distinct over all of the last 256 words; a few words in any order, case or punctuation are a small vocabulary."""
-    words = [unit for unit, _ in units if unit.isalnum()][-256:]
-    return Statistic(len(set(words)) / len(words), len(words)) if words else None
+    latest = words.texts[-256:]
+    return Statistic(len(set(latest)) / len(latest), len(latest)) if latest else None
 
 
 def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
@@ -203,14 +220,12 @@ def _cycle(units: np.ndarray, weights: np.ndarray, latest: int) -> Statistic:
     m = len(padded)
     recent = padded[m - latest :]
     earlier = np.lib.stride_tricks.sliding_window_view(padded[m - latest - longest : m - 1], latest)
-    known = np.lib.stride_tricks.sliding_window_view(
-        np.arange(m - latest - longest, m - 1) >= m - n, latest
-    )  # what lies before the window can be compared with nothing
+    known = np.minimum(latest, n - np.arange(longest, 0, -1))  # what lies before the window is compared with nothing
     weight = weights[n - latest :]
-    compared = known @ weight
+    compared = np.cumsum(weight[::-1])[known - 1]
     same = (earlier == recent) @ weight
     floor = max(6.0, min(24.0, 0.5 * float(weight.sum())))
-    shares = np.where(known.sum(1) >= 12, same / np.maximum(compared, floor), 0.0)
+    shares = np.where(known >= 12, same / np.maximum(compared, floor), 0.0)
     best = int(np.argmax(shares))
     return Statistic(float(shares[best]), latest)
 
