@@ -207,6 +207,7 @@ def ttt(
     compiled: bool = True,
     assert_speedup: float | None = None,
     model: bool = False,
+    memory: bool = False,
 ) -> None:
     """TTT-Linear's inner loop: token by token, by chunks, with its own backward, and through torch.compile.
 
@@ -238,7 +239,22 @@ def ttt(
     model
         Instead, a whole model (hidden 256, 4 layers) at 512 to 8192 tokens: reading, training, decoding, memory; of
         the other flags it heeds device, batch, chunk and repeats.
+    memory
+        Instead, the bytes that training that model holds at 512 to 8192 tokens, with checkpoints through time and
+        without, and the power of the length with which they grow; it heeds device, batch and chunk.
     """
+    if model and memory:
+        raise output.UsageError("--model and --memory are two benches: give one of them")
+    if memory:
+        from fastweights.services.bench_ttt_memory import bench_ttt_memory
+
+        held = bench_ttt_memory(device=device, batch=batch, chunk=chunk)
+        keys = ("seq", "segment_chunks", "live_mb", "live_mb_off")
+        rows = [*(tuple(row[key] for key in keys) for row in held["rows"])]
+        rows.append(("grows as T^", "", held["exponent"], held["exponent_off"]))
+        titles = ("tokens", "segment, chunks", "live MB", "without checkpoints")
+        output.current().emit(held, lambda: output.table(rows, titles))
+        return
     if model:
         from fastweights.services.bench_ttt_model import bench_ttt_model
 

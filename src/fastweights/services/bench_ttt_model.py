@@ -38,29 +38,30 @@ def bench_ttt_model(
     from fastweights.models.ttt_lm_decode import TTTDecoder
     from fastweights.services.bench_ttt import measured_seconds, peak_bytes
 
-    if len(seqs) < 2 or list(seqs) != sorted(set(seqs)) or any(t % chunk or t < chunk for t in seqs):
-        raise FastweightsError(f"seqs={seqs} must be two or more rising multiples of chunk={chunk}")
+    need_lengths(seqs, chunk)
     target = pick_device(device)
     set_threads()
     keep_freed_memory()
     torch.manual_seed(0)
     text_BT = torch.randint(VOCAB, (batch, seqs[-1] + 1), device=target)
     segments = {t: segment(t // chunk) for t in seqs}
-    plain = _model(chunk, 0).to(target)
-    models = {t: _model(chunk, s).to(target) for t, s in segments.items()}
-    _train(plain, text_BT[:, : chunk + 1])  # the gradients are there before any memory is measured
+    plain = new_model(chunk, 0).to(target)
+    models = {t: new_model(chunk, s).to(target) for t, s in segments.items()}
+    train_pass(plain, text_BT[:, : chunk + 1])  # the gradients are there before any memory is measured
     memory = {}
     for t in seqs:
-        _train(models[t], text_BT[:, : chunk + 1])
+        train_pass(models[t], text_BT[:, : chunk + 1])
         runs = {"checkpoints": models[t], "off": plain}
-        peaks = {name: peak_bytes(lambda m=m, t=t: _train(m, text_BT[:, : t + 1]), target) for name, m in runs.items()}
+        peaks = {
+            name: peak_bytes(lambda m=m, t=t: train_pass(m, text_BT[:, : t + 1]), target) for name, m in runs.items()
+        }
         memory[str(t)] = {"segment_chunks": segments[t], **peaks}
     short, last = seqs[0], seqs[-1]
     jobs: dict[str, tuple[Callable[[], None], int]] = {
         "prefill": (lambda: _prefill(plain, text_BT[:, :short]), short),
-        "train": (lambda: _train(plain, text_BT[:, : short + 1]), short),
-        "train_long": (lambda: _train(plain, text_BT), last),
-        "train_long_checkpoints": (lambda: _train(models[last], text_BT), last),
+        "train": (lambda: train_pass(plain, text_BT[:, : short + 1]), short),
+        "train_long": (lambda: train_pass(plain, text_BT), last),
+        "train_long_checkpoints": (lambda: train_pass(models[last], text_BT), last),
         "decode": (lambda: _decode(plain, text_BT[:, :_DECODED]), _DECODED),
     }
     if batch == 1 and target.type == "cpu":
@@ -80,6 +81,12 @@ def bench_ttt_model(
     }
 
 
+def need_lengths(seqs: tuple[int, ...], chunk: int) -> None:
+    """Raises :class:`FastweightsError` unless these are two or more rising multiples of ``chunk``."""
+    if len(seqs) < 2 or list(seqs) != sorted(set(seqs)) or any(t % chunk or t < chunk for t in seqs):
+        raise FastweightsError(f"seqs={seqs} must be two or more rising multiples of chunk={chunk}")
+
+
 def segment(chunks: int) -> int:
     """Chunks between two checkpoints: near where the carries that are kept weigh as much as one segment's inside."""
     return max(1, round(math.sqrt(chunks) / 3))
@@ -90,7 +97,7 @@ def _exponent(memory: dict[str, Any], seqs: tuple[int, ...], way: str) -> float 
     return math.log(after / before) / math.log(seqs[-1] / seqs[-2]) if before and after else None
 
 
-def _model(chunk: int, checkpoint_n_chunks: int) -> TTTLM:
+def new_model(chunk: int, checkpoint_n_chunks: int) -> TTTLM:
     from fastweights.layers.ttt_config import TTTConfig
     from fastweights.models.ttt_lm import TTTLM
     from fastweights.models.ttt_lm_config import TTTLMConfig
@@ -103,7 +110,7 @@ def _model(chunk: int, checkpoint_n_chunks: int) -> TTTLM:
     )
 
 
-def _train(model: TTTLM, text_BT: torch.Tensor) -> None:
+def train_pass(model: TTTLM, text_BT: torch.Tensor) -> None:
     model.train()
     for p in model.parameters():
         if p.grad is not None:
