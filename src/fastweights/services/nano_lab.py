@@ -132,6 +132,7 @@ def describe(
             NanoEdge(source="h", target="h", parameter="a_raw", label="a * h"),
             NanoEdge(source="h", target="z", parameter="W_o", label="W_o h"),
         ],
+        a_raw=model.a_raw.double().tolist(),
         decays=decays,
         memory_steps=[-1 / math.log(decay) for decay in decays],
     )

@@ -114,9 +114,9 @@ class NanoEdge(Record):
 
 
 class NanoModelInfo(Record):
-    """A Nano model described by itself: the base of a mode, or a session's weights at a commit. ``decays``: of each
-    hidden state, a step; ``memory_steps``: how long until 1/e of it is left; ``rule``: of the session, else the
-    default."""
+    """A Nano model described by itself: the base of a mode, or a session's weights at a commit. ``a_raw``: frozen, of
+    each hidden state; ``decays``: what is left of a state after a step; ``memory_steps``: how long until 1/e of it is
+    left; ``rule``: of the session, else the default."""
 
     mode: Mode
     session_id: str | None
@@ -130,6 +130,7 @@ class NanoModelInfo(Record):
     parameters: list[NanoParameter]
     nodes: list[NanoNode]
     edges: list[NanoEdge]
+    a_raw: list[float]
     decays: list[float]
     memory_steps: list[float]
 
