@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,9 @@ _MIN_EVIDENCE_SIGNED = 10.0
 _MIN_A_SIGNED = 0.28  # nats a character; base85 has 0.48
 _MIN_BITS = 7
 _MIN_BYTES = 12  # numbers of a list of bytes
+_MIN_LONG = 136  # characters without a blank: more than any hash that is written out
+_MIN_SHARE_OF_LONG = 0.6
+_MIN_CUT = 24
 _MIN_LETTERS = 12  # a run of letters is judged by its pairs from here on
 
 
@@ -75,8 +79,37 @@ _NOT_HEX = np.ones(256, dtype=np.uint8)
 _NOT_HEX[list(b"0123456789abcdefABCDEF")] = 0
 
 
-def encoded_characters(text: str, raw: np.ndarray) -> int:
-    """How many characters of ``text`` (``raw``: its Latin-1 bytes) stand in runs that look encoded. Linear time."""
+class Encoded(NamedTuple):
+    """``characters`` in runs that look encoded; ``longest``: those of the longest run without a blank, 0 if short."""
+
+    characters: int
+    longest: int
+
+
+def region_start(window: str, size: int) -> int:
+    """Where the last ``size`` characters begin, or the long run without a blank that this would cut."""
+    start = max(0, len(window) - size)
+    if start == 0 or window[start].isspace():
+        return start
+    begin = max(window.rfind(blank, 0, start) for blank in " \n\t") + 1
+    return begin if start - begin >= _MIN_CUT else start
+
+
+def encoded_characters(text: str, raw: np.ndarray) -> Encoded:
+    """What of ``text`` (``raw``: its Latin-1 bytes) stands in runs that look encoded. Linear time."""
+    covered = _covered(text, raw)
+    starts, ends = runs_of(raw > 32)
+    long = ends - starts >= _MIN_LONG
+    longest = 0
+    if long.any():
+        inside, starts, ends = counts_before(covered), starts[long], ends[long]
+        found = inside[ends] - inside[starts]
+        longest = int(np.where(found >= _MIN_SHARE_OF_LONG * (ends - starts), found, 0).max())
+    return Encoded(int(np.count_nonzero(covered)), longest)
+
+
+def _covered(text: str, raw: np.ndarray) -> np.ndarray:
+    """Character -> whether it stands in a run that looks encoded."""
     covered = np.zeros(len(raw), dtype=bool)
     classes, base64_evidence, hex_evidence = _class_tables()
     kinds = classes[raw]
@@ -91,7 +124,7 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
     long = ends - starts >= _MIN_RUN
     starts, ends, is_hex = starts[long], ends[long], is_hex[long]
     if not len(starts):
-        return int(covered.sum())
+        return covered
     pairs = kinds[:-1] * 4 + kinds[1:]
 
     def total(evidence: np.ndarray) -> np.ndarray:
@@ -113,7 +146,7 @@ def encoded_characters(text: str, raw: np.ndarray) -> int:
     edges[starts[strong]] = 1
     edges[ends[strong]] -= 1
     covered |= np.cumsum(edges[:-1], dtype=np.int8) > 0
-    return int(covered.sum())
+    return covered
 
 
 _Spans = tuple[np.ndarray, np.ndarray]

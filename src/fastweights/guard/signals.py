@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastweights.guard.encoded import encoded_characters
+from fastweights.guard.encoded import encoded_characters, region_start
 from fastweights.guard.normalize import MAX_CHARACTERS
 from fastweights.guard.tokens import counts_before, runs_of
 
@@ -239,12 +239,13 @@ _CODE_SIGNS = "(){}[];=,&!:<>"  # no "?": what is not Latin-1 is read as one
 
 @functools.cache
 def _code_flags() -> np.ndarray:
-    """Byte -> 1 sign of code, 2 blank, 4 letter, 0 other."""
+    """Byte -> 1 sign of code, 2 blank, 4 letter, 8 line break, 0 other."""
     flags = np.zeros(256, dtype=np.uint8)
     for letter in _CODE_SIGNS.encode():
         flags[letter] = 1
-    for letter in b" \t\r\n":
+    for letter in b" \t\r":
         flags[letter] = 2
+    flags[10] = 8
     flags[[*range(65, 91), *range(97, 123)]] = 4
     return flags
 
@@ -255,16 +256,17 @@ def blobs(window: str, fresh: int) -> tuple[Statistic | None, Statistic | None]:
     Runs of encoded text count only together, from 72 characters on: an identifier or one hash is no blob. The first
     chunk of a text may have fewer: then nearly all of it must be encoded.
     """
-    window = window[-max(fresh, _REGION) :]
+    window = window[region_start(window, max(fresh, _REGION)) :]
     raw = np.frombuffer(window.encode("latin-1", "replace"), dtype=np.uint8)
     if len(raw) < _SHORT:
         return None, None
-    covered = encoded_characters(window, raw)
+    covered, longest = encoded_characters(window, raw)
     if len(raw) < _MIN_BLOB:
         return Statistic(covered / len(raw) if covered >= 0.85 * len(raw) else 0.0, len(raw)), None
     share = covered / max(len(raw), _REGION) if covered >= _MIN_BLOB else 0.0
     if covered >= 0.85 * len(raw):
         share = covered / len(raw)
+    share = max(share, min(1.0, longest / _REGION))  # a long run is one wherever it stands
     return Statistic(share, len(raw)), Statistic(_minified(_code_flags()[raw]), len(raw))
 
 
@@ -280,5 +282,6 @@ def _minified(flags: np.ndarray) -> float:
         sums = counts_before(flags == flag)
         return sums[_WINDOW:] - sums[:-_WINDOW]
 
-    dense = (per_window(1) >= 9) & (per_window(2) <= 5) & (per_window(4) >= 18)
+    blank = per_window(2) + 3 * per_window(8)  # short lines are no minified code
+    dense = (per_window(1) >= 9) & (blank <= 5) & (per_window(4) >= 18)
     return float(dense.sum()) / max(len(dense), _REGION - _WINDOW)
