@@ -1,5 +1,5 @@
 /** What the pages read, each under one cache key. */
-import { QueryClient, queryOptions } from "@tanstack/react-query";
+import { QueryClient, type QueryKey, queryOptions } from "@tanstack/react-query";
 import { ApiProblem } from "../lib/problem";
 import { api, take } from "./client";
 import type { MonitorRunDetail, TrainJob } from "./types";
@@ -12,6 +12,12 @@ export const queryClient = new QueryClient({
     },
   },
 });
+
+/** Reads a list anew; an answer on its way, which may be older than the change, is not taken. */
+export async function readAnew(queryKey: QueryKey): Promise<void> {
+  await queryClient.cancelQueries({ queryKey, exact: true });
+  await queryClient.invalidateQueries({ queryKey, exact: true });
+}
 
 const isLive = (job: TrainJob): boolean => job.status === "running" || job.status === "queued";
 

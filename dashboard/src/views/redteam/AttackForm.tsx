@@ -2,7 +2,7 @@ import { Button, Select } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take } from "../../api/client";
-import { models, openapi, policies, queryClient, redteamRuns } from "../../api/queries";
+import { models, openapi, policies, readAnew, redteamRuns } from "../../api/queries";
 import type { RedteamRequest, RedteamSummary } from "../../api/types";
 import { resolved } from "../../lib/policies";
 import { command } from "../../lib/redteam";
@@ -31,8 +31,8 @@ export function AttackForm({ onStarted }: { onStarted: (run: RedteamSummary) => 
       const body = { ...values, model, policy: resolved(policyList.data ?? [], policy, model)?.policy };
       return take(api.POST("/api/redteam", { body: body as RedteamRequest }));
     },
-    onSuccess: (run) => {
-      queryClient.setQueryData<RedteamSummary[]>(redteamRuns.queryKey, (known) => [run, ...(known ?? []).filter((one) => one.run_id !== run.run_id)]);
+    onSuccess: async (run) => {
+      await readAnew(redteamRuns.queryKey); // a list without the run would look for its report
       onStarted(run);
     },
   });

@@ -53,7 +53,7 @@ export function RunForm({ onStart }: { onStart: () => void }) {
 
   const submit = (event: { preventDefault: () => void }) => {
     event.preventDefault();
-    if (busy || !text.trim() || own.length > MOST_CANARIES) return;
+    if (busy || !policyList.data || !text.trim() || own.length > MOST_CANARIES) return;
     const { backbone, objective, ...rest } = values;
     const body = { ...(toy ? values : rest), text, policy: whole(first) } as Body;
     if (own.length) body.canary_text = own;
@@ -159,7 +159,7 @@ export function RunForm({ onStart }: { onStart: () => void }) {
           {live.phase === "stopping" ? "Stopping" : "Stop"}
         </Button>
       ) : (
-        <Button type="submit" disabled={!text.trim()}>
+        <Button type="submit" disabled={!text.trim() || !policyList.data}>
           {second ? "Run under both policies" : "Run"}
         </Button>
       )}

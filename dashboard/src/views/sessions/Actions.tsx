@@ -22,7 +22,12 @@ type Asked = "fork" | "tag" | "checkout" | "reset" | null;
 
 /** Git's verbs on one commit. Those that move a head ask first. */
 export function Actions({ node, of, onShow }: Props) {
-  const [asked, ask] = useState<Asked>(null);
+  const [asked, setAsked] = useState<Asked>(null);
+  /** The commit stays on show while a dialog asks about it, whichever one is the newest by then. */
+  const ask = (what: Asked) => {
+    if (what) onShow(node.id, of.id);
+    setAsked(what);
+  };
   const close = () => ask(null);
   const name = nameOf(node.commit);
   const isHead = node.heads.includes(of.id);

@@ -3,7 +3,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take } from "../../api/client";
 import { putJob } from "../../api/follow";
-import { corpora, jobs, openapi, presets, queryClient } from "../../api/queries";
+import { corpora, jobs, openapi, presets, readAnew } from "../../api/queries";
 import type { TrainJob, TrainRequest } from "../../api/types";
 import { bytes } from "../../lib/format";
 import { field } from "../../lib/schema";
@@ -27,7 +27,7 @@ export function TrainForm({ onStarted }: { onStarted: (job: TrainJob) => void })
     mutationFn: (body: Partial<TrainRequest>) => take(api.POST("/api/text/train", { body: body as TrainRequest })),
     onSuccess: (job) => {
       putJob(job);
-      void queryClient.invalidateQueries({ queryKey: jobs.queryKey });
+      void readAnew(jobs.queryKey);
       setName("");
       onStarted(job);
     },

@@ -1,13 +1,13 @@
 import { useMutation } from "@tanstack/react-query";
 import { api, take } from "../../api/client";
 import { putJob } from "../../api/follow";
-import { jobs, queryClient } from "../../api/queries";
+import { jobs, readAnew } from "../../api/queries";
 import type { TrainJob, TrainRequest } from "../../api/types";
 import type { Run } from "../../lib/runs";
 
 const done = (job: TrainJob) => {
   putJob(job);
-  void queryClient.invalidateQueries({ queryKey: jobs.queryKey });
+  void readAnew(jobs.queryKey);
 };
 
 export function useRunActions() {
