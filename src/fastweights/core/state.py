@@ -3,20 +3,23 @@
 Shape suffixes: B sequences (always the leading dimension of a fast weight), T positions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from fastweights.core.table import RowDelta, Table
 from fastweights.core.tree import leaves, rebuild
 
-Weights = Mapping[str, Tensor]
-"""Fast weights by name, each ``[B, *shape]``: one slice a sequence. Stored fp32; computed in the input's dtype."""
+Weights = Mapping[str, Any]
+"""Fast weights by name, each ``[B, *shape]``: one slice a sequence. Stored fp32; computed in the input's dtype.
 
-Delta = Mapping[str, Tensor]
-"""A change of :data:`Weights`: same names and shapes."""
+Each is a Tensor or, where large and sparse, a :class:`Table`; a gradient for a table is a :class:`RowDelta`."""
+
+Delta = Mapping[str, Any]
+"""A change of :data:`Weights`: same names and shapes; of a table a :class:`RowDelta`."""
 
 RuleState = Mapping[str, Weights]
 """What an update rule remembers, e.g. ``{"momentum": {...}}``; every tensor ``[B, ...]``."""
@@ -48,39 +51,60 @@ class Chunk(NamedTuple):
 
 def add(weights: Weights, delta: Delta) -> Weights:
     """``weights + delta``, out of place."""
-    return {name: w + delta[name] for name, w in weights.items()}
+    return {name: w.plus(delta[name]) if isinstance(w, Table) else w + delta[name] for name, w in weights.items()}
 
 
 def subtract(after: Weights, before: Weights) -> Delta:
-    """``after - before``, out of place."""
-    return {name: after[name] - before[name] for name in before}
+    """``after - before``, out of place (of row deltas: both of the same rows)."""
+    return {name: map_rows(lambda b, n=name: values_of(after[n]) - b, before[name]) for name in before}
 
 
-def norm_B(tensors: Mapping[str, Tensor]) -> Tensor:
+def values_of(tensor: Tensor | RowDelta) -> Tensor:
+    """The numbers of a delta or gradient: of few rows only those."""
+    return tensor.values_BN if isinstance(tensor, RowDelta) else tensor
+
+
+def map_rows(fn: Callable[[Tensor], Tensor], tensor: Tensor | RowDelta) -> Any:
+    """``fn`` of the values of a delta or gradient, at the same rows."""
+    return RowDelta(tensor.rows_N, fn(tensor.values_BN)) if isinstance(tensor, RowDelta) else fn(tensor)
+
+
+def norm_B(tensors: Mapping[str, Any]) -> Tensor:
     """L2 norm over all tensors of each sequence: ``[B]``."""
-    per_tensor = [torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors.values()]
+    per_tensor = [torch.linalg.vector_norm(values_of(t).flatten(1), dim=1) for t in tensors.values()]
     return per_tensor[0] if len(per_tensor) == 1 else torch.linalg.vector_norm(torch.stack(per_tensor), dim=0)
 
 
-def dot_B(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
+def dot_B(a: Mapping[str, Any], b: Mapping[str, Any]) -> Tensor:
     """Inner product over all tensors of each sequence: ``[B]`` (either side may have B = 1)."""
-    return torch.stack([(t * b[name]).flatten(1).sum(1) for name, t in a.items()]).sum(0)
+    products = [t.values_BN * b[name].at(t.rows_N) if isinstance(t, RowDelta) else t * b[name] for name, t in a.items()]
+    return torch.stack([product.flatten(1).sum(1) for product in products]).sum(0)
 
 
 def is_finite(tree: Any) -> bool:
-    """True when no tensor of the tree holds NaN or infinity."""
-    return all(bool(torch.isfinite(leaf).all()) for _, leaf in leaves(tree) if leaf.is_floating_point())
+    """True when no tensor of the tree holds NaN or infinity. (What enters a table is looked at as a delta.)"""
+    tensors = [leaf for _, leaf in leaves(tree) if isinstance(leaf, Tensor)]
+    return all(bool(torch.isfinite(leaf).all()) for leaf in tensors if leaf.is_floating_point())
 
 
 def expand(weights: Weights, batch: int) -> Weights:
     """One sequence's weights (B = 1) seen by ``batch`` sequences; views, nothing is copied."""
-    return {name: w.expand(batch, *w.shape[1:]) for name, w in weights.items()}
+    return {
+        name: w.expand(batch) if isinstance(w, Table) else w.expand(batch, *w.shape[1:]) for name, w in weights.items()
+    }
 
 
 def to_tensors(state: FastState) -> dict[str, Tensor]:
-    """Flatten to named, detached, contiguous tensors: ``weights/…``, ``rule/…``, ``carry/…`` and ``step``."""
-    tree = {"weights": state.weights, "rule": state.rule, "carry": state.carry}
-    named = {path: leaf.detach().contiguous() for path, leaf in leaves(tree)}
+    """Flatten to named, detached, contiguous tensors: ``weights/…``, ``rule/…``, ``carry/…`` and ``step``.
+
+    Of a table only what is not 0: ``…/rows`` and ``…/values``.
+    """
+    named: dict[str, Tensor] = {}
+    for path, leaf in leaves({"weights": state.weights, "rule": state.rule, "carry": state.carry}):
+        if isinstance(leaf, Table):
+            named[f"{path}/rows"], named[f"{path}/values"] = leaf.entries()
+        else:
+            named[path] = leaf.detach().contiguous()
     return {**named, "step": torch.tensor(state.step)}
 
 
@@ -90,18 +114,37 @@ def from_tensors(named: Mapping[str, Tensor], like: FastState) -> FastState:
     Raises ValueError naming the first tensor that is missing, unexpected, or of another shape or dtype.
     """
     tree = {"weights": like.weights, "rule": like.rule, "carry": like.carry}
-    expected = dict(leaves(tree))
+    wanted = dict(leaves(tree))
+    parts = {path: _parts(path, leaf) for path, leaf in wanted.items()}
+    expected = {name: want for own in parts.values() for name, want in own.items()}
     if extra := sorted(set(named) - set(expected) - {"step"}):
         raise ValueError(f"state has an unexpected tensor {extra[0]!r}: it belongs to another model or memory")
     for name, want in expected.items():
         got = named.get(name)
         if got is None:
             raise ValueError(f"state lacks tensor {name!r}: it belongs to another model or memory")
-        if got.shape != want.shape or got.dtype != want.dtype:
+        shape = (*want.shape[:-1], got.shape[-1]) if name.endswith(_OF_TABLE) and got.dim() else want.shape
+        if got.shape != shape or got.dtype != want.dtype:
             raise ValueError(
                 f"state tensor {name!r} is {tuple(got.shape)} {got.dtype}, expected {tuple(want.shape)} {want.dtype}"
             )
     if "step" not in named:
         raise ValueError("state lacks tensor 'step'")
-    fresh = rebuild(tree, {name: named[name].to(want.device) for name, want in expected.items()})
+    found: dict[str, Any] = {}
+    for path, leaf in wanted.items():
+        if isinstance(leaf, Table):
+            found[path] = leaf.filled(named[f"{path}/rows"], named[f"{path}/values"], path)
+        else:
+            found[path] = named[path].to(leaf.device)
+    fresh = rebuild(tree, found)
     return FastState(fresh["weights"], fresh["rule"], fresh["carry"], int(named["step"]))
+
+
+_OF_TABLE = ("/rows", "/values")
+
+
+def _parts(path: str, leaf: Tensor | Table) -> dict[str, Tensor]:
+    """The tensors that stand for a leaf; of a table they may be longer."""
+    if isinstance(leaf, Tensor):
+        return {path: leaf}
+    return dict(zip((f"{path}{end}" for end in _OF_TABLE), leaf.nothing(), strict=True))

@@ -5,10 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
+from fastweights.core.table import Table
 
-def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield ``(path, tensor)`` in a fixed order; paths join keys and indices with ``/``; ``None`` has none."""
-    if isinstance(tree, Tensor):
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``(path, Tensor or Table)`` in a fixed order; paths join keys and indices with ``/``; ``None`` has none."""
+    if isinstance(tree, Tensor | Table):
         yield prefix, tree
     elif isinstance(tree, Mapping):
         for key in tree:
@@ -20,9 +22,9 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         raise TypeError(f"tree leaf {prefix!r} is a {type(tree).__name__}; only tensors, None, dicts, tuples and lists")
 
 
-def rebuild(like: Any, named: Mapping[str, Tensor], prefix: str = "") -> Any:
+def rebuild(like: Any, named: Mapping[str, Any], prefix: str = "") -> Any:
     """The tree ``like`` with every tensor replaced by ``named[path]``. Raises KeyError for a path that is missing."""
-    if isinstance(like, Tensor):
+    if isinstance(like, Tensor | Table):
         return named[prefix]
     if isinstance(like, Mapping):
         return {k: rebuild(v, named, f"{prefix}/{k}" if prefix else str(k)) for k, v in like.items()}

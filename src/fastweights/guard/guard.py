@@ -13,7 +13,7 @@ import torch
 
 from fastweights.core.learner import Learner, Proposal
 from fastweights.core.numerics import finite_or_none
-from fastweights.core.state import Chunk, FastState, Weights, dot_B, is_finite, norm_B, subtract
+from fastweights.core.state import Chunk, FastState, Weights, dot_B, is_finite, map_rows, norm_B, subtract
 from fastweights.guard.canaries import Canaries, Measured, largest_rise
 from fastweights.guard.checks import CanaryAudit, Cusum, DriftBudget, Finite, cusums_after
 from fastweights.guard.event import CanaryFigures, CheckResult, Decision, Event
@@ -258,7 +258,7 @@ def _alignment(evidence: Evidence) -> dict[str, float | None]:
     grads = None if evidence.proposal is None else evidence.proposal.grads
     if grads is None or evidence.canary_grads is None:
         return dict.fromkeys(names)
-    mean = {name: g.mean(0, keepdim=True) for name, g in evidence.canary_grads.items()}
+    mean = {name: map_rows(lambda v: v.mean(0, keepdim=True), g) for name, g in evidence.canary_grads.items()}
     dot, norm = float(dot_B(grads, mean)), float(norm_B(mean))
     length = norm * (evidence.grad_norm or 0.0)
     values = (norm, dot / length if length > 0 else 0.0, dot)

@@ -8,7 +8,7 @@ Newton-Schulz does not give that. Closed-form learners without a gradient are co
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastweights.core.learner import Proposal
-from fastweights.core.state import Delta, Weights, add
+from fastweights.core.state import Delta, Weights, add, map_rows, values_of
+from fastweights.core.table import RowDelta
 from fastweights.guard.mode import Mode
 from fastweights.guard.policy import SpfwPolicy
 
@@ -125,9 +126,14 @@ class SPFW:
         self.mode: Mode = policy.mode
         self.max_rise = policy.max_rise
 
-    def __call__(self, proposal: Proposal, canary_grads: Mapping[str, Tensor], /) -> Proposal:
-        delta = project(proposal.delta, canary_grads)
-        return proposal if delta is proposal.delta else _with_delta(proposal, delta)
+    def __call__(self, proposal: Proposal, canary_grads: Mapping[str, Any], /) -> Proposal:
+        delta = {name: values_of(d) for name, d in proposal.delta.items()}
+        projected = project(delta, {name: _along(canary_grads[name], d) for name, d in proposal.delta.items()})
+        if projected is delta:
+            return proposal
+        return _with_delta(
+            proposal, {name: map_rows(lambda _, n=name: projected[n], d) for name, d in proposal.delta.items()}
+        )
 
     def shorten(self, proposal: Proposal, rise_of: Callable[[Weights], float | None]) -> Proposal:
         """The proposal scaled down until no canary rises by more than ``max_rise``; itself where none does.
@@ -142,8 +148,14 @@ class SPFW:
             if rise is None or not rise > self.max_rise:  # also NaN, which the finite check refuses
                 break
             scale = max(0.9 * scale * math.sqrt(self.max_rise / rise), _SHORTEST)
-            short = _with_delta(proposal, {name: scale * d for name, d in proposal.delta.items()})
+            scaled = {name: map_rows(lambda v, c=scale: c * v, d) for name, d in proposal.delta.items()}
+            short = _with_delta(proposal, scaled)
         return short
+
+
+def _along(grads: Tensor | RowDelta, delta: Tensor | RowDelta) -> Tensor:
+    """Canary gradients at the entries that the delta changes: no other entry is written."""
+    return values_of(grads) if not isinstance(delta, RowDelta) else cast(RowDelta, grads).at(delta.rows_N)
 
 
 def _with_delta(proposal: Proposal, delta: Delta) -> Proposal:
