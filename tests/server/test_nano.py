@@ -177,3 +177,15 @@ def test_the_transactions_of_all_runs(client: TestClient, url: str) -> None:
     assert all(u["sentence"].startswith("The write was kept: the replayed loss went from ") for u in whole["updates"])
     page = client.get(f"{url}/updates", params={"offset": 1, "limit": 2}).json()
     assert (page["updates"], page["total"], page["offset"]) == (whole["updates"][1:3], 4, 1)
+
+
+def test_revert(client: TestClient, url: str) -> None:
+    runs = [client.post(f"{url}/run", json={"steps": 64}).json() for _ in range(2)]
+    assert client.post(f"{url}/revert", json={"commit": runs[0]["commit"]}).json()["n_turns"] == 2
+    assert [r["reverted"] for r in client.get(url).json()["runs"]] == [True, False]
+    top = client.get(f"{url}/log").json()[0]
+    assert (top["kind"], top["reverted"], top["committed"]) == ("revert", runs[0]["commit"], 2)
+    again = client.post(f"{url}/revert", json={"commit": "1"})
+    assert (again.status_code, "revert the revert" in again.json()["detail"]) == (409, True)
+    assert client.post(f"{url}/revert", json={}).status_code == 422
+    assert client.post(f"{url}/verify").json()["ok"]

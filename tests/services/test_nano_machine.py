@@ -1,4 +1,4 @@
-"""Random lives of Nano sessions: run, fork, tag, checkout, reset, crash, reload, with real runs through the guard."""
+"""Random lives of Nano sessions: run, fork, tag, checkout, reset, revert, crash, reload, through the real guard."""
 
 import os
 import tempfile
@@ -19,8 +19,8 @@ STEPS = (1, 12, 23, 34)  # of a word: within a block of 32, over its end
 
 
 class NanoMachine(SessionMachine):
-    """A state is a function of the steps read since momentum was last forgotten, and of those before, in any session
-    and however they were cut into runs."""
+    """A state is a function of which steps were learned from and which were read frozen (a reverted run's), and of
+    where momentum was forgotten, in any session and however the steps were cut into runs."""
 
     RULE: ClassVar[Rule] = "rls"
     bases = tempfile.TemporaryDirectory()
@@ -56,15 +56,19 @@ class MuonMachine(NanoMachine):
     RULE: ClassVar[Rule] = "muon"
 
 
-def _read(words: list[Any]) -> tuple[int, ...]:
-    """Steps between one forgetting and the next."""
-    counts = [0]
+def _read(words: list[Any]) -> tuple[Any, ...]:
+    """Steps in a row that were learned from, those that were read frozen, and where the rule forgot."""
+    found: list[Any] = []
     for word in words:
         if word == "forget":
-            counts.append(0)
+            found.append(word)
+            continue
+        frozen, steps = (False, STEPS[word]) if isinstance(word, int) else (True, STEPS[word[1]])
+        if found and found[-1] != "forget" and found[-1][0] == frozen:
+            found[-1] = (frozen, found[-1][1] + steps)
         else:
-            counts[-1] += STEPS[word]
-    return tuple(counts)
+            found.append((frozen, steps))
+    return tuple(found)
 
 
 @pytest.mark.parametrize("machine", [NanoMachine, MuonMachine])

@@ -115,6 +115,81 @@ def test_reset_and_the_same_again(service: NanoSessionService) -> None:
         service.rows("s1", "run-no")
 
 
+@pytest.mark.parametrize("rule", ["rls", "muon"])
+def test_a_reverted_run_was_lived_through_and_not_learned_from(service: NanoSessionService, rule: Rule) -> None:
+    """The state is that of a reader that learned from the first 100 steps and from those after step 200 alone."""
+    from fastweights.data import physics
+    from fastweights.models.nano_reader import NanoReader
+
+    setting = _setting(rule, mode="nonlinear")
+    service.new(setting, "s1")
+    runs = [service.run("s1", 100) for _ in range(3)]
+    before = service.sessions.head("s1")
+    info = service.revert("s1", "2")
+    head = service.sessions.head("s1")
+    assert (info.n_turns, head.kind, head.state == before.state) == (3, "revert", False)
+    detail = service.show("s1")
+    assert (detail.step, [run.reverted for run in detail.runs]) == (300, [False, True, False])
+    reader = NanoReader(service.bases.base("nonlinear").model, setting.learning)
+    state = reader.start(physics.start("nonlinear", 3))
+    for steps, frozen in ((100, False), (100, True), (100, False)):
+        state = reader.read(state, steps, frozen=frozen).state
+    saved = service.weights("s1").matrices
+    for matrix in saved:
+        assert np.array_equal(
+            np.array(matrix.values, dtype=np.float32), state.session.fast.weights[matrix.name][0].numpy()
+        )
+    assert service.verify("s1").ok
+    service.revert("s1", head.id)  # the revert of the revert
+    assert service.sessions.head("s1").state == before.state
+    assert not any(run.reverted for run in service.show("s1").runs)
+    assert service.verify("s1").ok
+    assert [c.summary for c in service.log("s1")[:2]] == ["turn 2 is learned from again", "turn 2 is read frozen"]
+    assert fsck(service.sessions.store).findings == []
+    assert runs[1].run_id == detail.runs[1].run_id
+
+
+def test_reverting_the_last_run_leaves_the_weights_before_it(service: NanoSessionService) -> None:
+    service.new(_setting(), "s1")
+    metrics = service.sessions.path("s1", "metrics.json")
+    first, second = service.run("s1", 90), service.run("s1", 90)
+    service.revert("s1", "head")
+    assert service.diff("s1", "head~2", "head").l2 == 0
+    assert json.loads(metrics.read_bytes())["run_id"] == first.run_id
+    service.revert("s1", first.commit[:12])
+    assert service.diff("s1", "init", "head").l2 == 0
+    assert not metrics.exists()  # nothing that the state has learned from
+    assert service.show("s1").step == 180
+    assert fsck(service.sessions.store).findings == []
+    service.run("s1", 90)  # the block that is open has steps in it that were reverted: the next one learns
+    assert [u.t for u in service.updates("s1", service.show("s1").runs[-1].run_id)] == [224, 256]
+    service.reset("s1", second.commit)
+    assert json.loads(metrics.read_bytes())["run_id"] == second.run_id
+    service.reset("s1")
+    assert not metrics.exists()
+    assert service.verify("s1").ok
+    assert fsck(service.sessions.store).findings == []
+
+
+def test_what_cannot_be_reverted(service: NanoSessionService) -> None:
+    service.new(_setting(), "s1")
+    run = service.run("s1", 40)
+    service.revert("s1", "1")
+    head = service.sessions.head("s1")
+    for what, error, said in (
+        ("1", Conflict, "frozen already"),
+        ("2", NotFound, "is no commit"),
+        ("init", FastweightsError, "kind 'init'"),
+        ("nothing", NotFound, "is no commit"),
+    ):
+        with pytest.raises(error, match=said):
+            service.revert("s1", what)
+    service.reset("s1")
+    with pytest.raises(FastweightsError, match="not among the 0 turns"):
+        service.revert("s1", run.commit)
+    assert service.sessions.head("s1").parent == head.id
+
+
 def test_verify_finds_what_was_changed(service: NanoSessionService) -> None:
     """A commit whose record claims another error, and one whose file is not what the run gives."""
     service.new(_setting(), "s1")

@@ -1,4 +1,4 @@
-"""Random lives of sessions: turn, fork, tag, checkout, reset, crash, reload.
+"""Random lives of sessions: turn, fork, tag, checkout, reset, revert, crash, reload.
 
 The state is always its snapshot's SHA-256, no object is ever lost, and the store is clean after every crash.
 
@@ -9,7 +9,7 @@ of a tiny recurrence, so that ten thousand sequences fit into minutes. Both are 
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -29,10 +29,10 @@ from fastweights.errors import Conflict
 from fastweights.services.chat import ChatService
 from fastweights.services.generate import ModelPool
 from fastweights.services.records import Sampling, SessionOptions
-from fastweights.services.sessions import SessionService
+from fastweights.services.revert import RevertService
 from fastweights.services.verify import Made
 from fastweights.store import tensors
-from fastweights.store.commits import Commit
+from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.fsck import fsck
 from fastweights.store.meta import Meta
 from fastweights.store.objects import sha256
@@ -76,7 +76,7 @@ def crash_at(point: int) -> Iterator[None]:
             setattr(os, name, function)
 
 
-class Recurrence(SessionService[Meta]):
+class Recurrence(RevertService[Meta]):
     """Sessions whose state is a 2 by 2 matrix that each message moves: everything but the model is real."""
 
     def __init__(self, store: Store) -> None:
@@ -89,10 +89,10 @@ class Recurrence(SessionService[Meta]):
     def turn(self, session_id: str, word: int) -> None:
         with self.sessions.lock(session_id):
             head = self.sessions.head(session_id)
-            made = self._step(head, word)
+            made = self._step(self.sessions.state(head), word)
             self.sessions.commit(
                 session_id, parent=head.id, kind="run", state=made.state, guard=made.guard, record={"word": word},
-                files={f"runs/r{head.turn + 1}/steps.csv": b"%d\n" % word},
+                files={f"runs/r{head.turn + 1}/steps.csv": b"%d\n" % word, "metrics.json": b"%d\n" % word},
             )  # fmt: skip
 
     def info(self, meta: Meta) -> Meta:
@@ -108,10 +108,19 @@ class Recurrence(SessionService[Meta]):
         return self._make(0.0, 0.0)
 
     def replay(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
-        return self._step(parent, commit.record["word"])
+        return self._step(self.sessions.state(parent), commit.record["word"])
 
-    def _step(self, head: Commit, word: int) -> Made:
-        entries, _ = tensors.unpack(self.sessions.state(head))
+    def relive(self, meta: Meta, start: Commit, rest: Sequence[Lived]) -> Made:
+        state = self.sessions.state(start)
+        for commit, frozen in rest:
+            if commit.kind == "fork":
+                state = fresh_rule(state, self.initial(meta, start).state)
+            elif not frozen:
+                state = self._step(state, commit.record["word"]).state
+        return Made(state, start.guard)
+
+    def _step(self, state: bytes, word: int) -> Made:
+        entries, _ = tensors.unpack(state)
         weight, momentum = (struct.unpack_from("<f", entries[n][2])[0] for n in ("weights/w", "rule/momentum/w"))
         momentum = 0.5 * momentum + word
         return self._make(weight - 0.1 * momentum, momentum)
@@ -145,7 +154,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.service = self.open(self.folder.name)
         self.heads: dict[str, str] = {}
-        self.said: dict[str, list[int]] = {}  # by commit: the words that its state has seen, and forgotten momentum
+        self.said: dict[str, list[Any]] = {}  # by commit: what its state has seen: words, ("frozen", word), "forget"
         self.states: dict[str, str] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.count = 0
@@ -212,7 +221,32 @@ class SessionMachine(RuleBasedStateMachine):
         self._note(session, self.said[to])
         assert self.states[self.heads[session]] == self.states[to]
 
-    @rule(data=st.data(), point=st.integers(1, 24), verb=st.sampled_from(["turn", "fork", "tag", "checkout", "reset"]))
+    def _turns(self, session: str) -> list[int]:
+        return [at for at, word in enumerate(self.said[self.heads[session]]) if word != "forget"]
+
+    @precondition(lambda self: isinstance(self.service, RevertService) and any(map(self._turns, self.heads)))
+    @rule(data=st.data())
+    def revert(self, data: st.DataObject) -> None:
+        """A turn is read frozen; one that is so already is learned from again, by its revert's revert."""
+        session = data.draw(st.sampled_from(sorted(filter(self._turns, self.heads))), "session")
+        words, places = self.said[self.heads[session]], self._turns(session)
+        turn = data.draw(st.integers(1, len(places)), "turn")
+        named, words = str(turn), _toggled(words, places[turn - 1])
+        if isinstance(words[places[turn - 1]], int):
+            with pytest.raises(Conflict):
+                self.service.revert(session, named)
+            sessions = self.service.sessions
+            named = next(
+                (c.id for c in _behind(sessions, self.heads[session]) if c.record.get("reverted_turn") == turn), ""
+            )
+        self.service.revert(session, named)
+        self._note(session, words)
+
+    @rule(
+        data=st.data(),
+        point=st.integers(1, 24),
+        verb=st.sampled_from(["turn", "fork", "tag", "checkout", "reset", "revert"]),
+    )
     def crash(self, data: st.DataObject, point: int, verb: str) -> None:
         """Cut off somewhere: afterwards each session is the old one or the new one, and can go on."""
         session, name = self._session(data), f"s{len(self.heads)}"
@@ -224,13 +258,19 @@ class SessionMachine(RuleBasedStateMachine):
             "tag": lambda: self.service.tag(session, "c", at),
             "checkout": lambda: self.service.checkout(session, at),
             "reset": lambda: self.service.reset(session, at),
+            "revert": lambda: self.service.revert(session, str(self._turns(session).index(unread[0]) + 1)),
         }
+        unread = [place for place in self._turns(session) if isinstance(words[place], int)]
+        if verb == "revert" and not (unread and isinstance(self.service, RevertService)):
+            return
         if verb == "tag" and self.tags[session].get("c", at) != at:
             return
         with crash_at(point), suppress(Crash):
             calls[verb]()
         self.reload()
         after = {"turn": [*words, 1], "reset": self.said[at], "checkout": self.said[at]}
+        if verb == "revert":
+            after[verb] = _toggled(words, unread[0])
         new = self.service.sessions.meta(session).head
         if new != old:
             assert verb in after
@@ -289,6 +329,20 @@ class SessionMachine(RuleBasedStateMachine):
             assert result.ok, result
 
 
+def _toggled(words: list[Any], place: int) -> list[Any]:
+    word = words[place]
+    return [*words[:place], ("frozen", word) if isinstance(word, int) else word[1], *words[place + 1 :]]
+
+
+def _behind(sessions: Sessions, head: str) -> Iterator[Commit]:
+    """What the head's state is made of, newest first, reverts and resets included."""
+    at: str | None = head
+    while at is not None:
+        commit = sessions.read(at)
+        yield commit
+        at = commit.to or commit.parent
+
+
 class RecurrenceMachine(SessionMachine):
     def open(self, folder: str) -> Recurrence:
         return Recurrence(Store(folder))
@@ -298,6 +352,14 @@ class RecurrenceMachine(SessionMachine):
 
     def say(self, session: str, word: int) -> None:
         self.service.turn(session, word)
+
+    @invariant()
+    def the_latest_is_of_the_head(self) -> None:
+        """A file that belongs to no turn's folder shows the latest turn that the state learned from."""
+        for session, head in self.heads.items():
+            learned = [word for word in self.said[head] if isinstance(word, int)]
+            file = self.service.sessions.path(session, "metrics.json")
+            assert (file.read_text() if file.exists() else "") == "".join(f"{word}\n" for word in learned[-1:])
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):

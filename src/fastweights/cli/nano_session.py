@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from fastweights.cli import output
-from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs
+from fastweights.cli.session_verbs import COMMIT_NAMES, add_revert, add_verbs
 from fastweights.data.physics import Mode
 from fastweights.hints import validate_given
 from fastweights.models.nano_config import NanoLearning, Rule
@@ -143,10 +143,19 @@ def show(session: str) -> None:
 
 def _describe(d: NanoSessionDetail) -> str:
     rows = (
-        (r.turn, r.run_id, f"{r.from_step}-{r.to_step}", r.committed, r.blocked + r.rolled_back, *_errors(r), r.drift)
+        (
+            r.turn,
+            r.run_id,
+            f"{r.from_step}-{r.to_step}",
+            r.committed,
+            r.blocked + r.rolled_back,
+            *_errors(r),
+            r.drift,
+            "yes" if r.reverted else None,
+        )
         for r in d.runs
     )
-    head = ("run", "id", "steps", "committed", "refused", *_CURVES, "drift")
+    head = ("run", "id", "steps", "committed", "refused", *_CURVES, "drift", "reverted")
     line = (
         f"{d.session_id}: {d.model} world {d.options.seed}, mu {d.mu:.4f}, rule {d.options.learning.rule}; "
         f"step {d.step}, {d.writes} writes; head {d.head[:12]}"
@@ -168,3 +177,4 @@ def _errors(r: NanoSessionRun) -> tuple[float | None, ...]:
 
 
 add_verbs(app, service)
+add_revert(app, service)

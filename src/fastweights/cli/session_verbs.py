@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from fastweights.cli import output
 
 if TYPE_CHECKING:
+    from fastweights.services.revert import RevertService
     from fastweights.services.session_records import CommitInfo, SessionDiff, TensorChange, VerifiedCommit
     from fastweights.services.sessions import SessionService
 
@@ -186,6 +187,27 @@ def _reset(service: Service) -> Callable[..., None]:
         output.current().emit(info, lambda: f"{info.session_id}: reset, head {info.head[:12]}")
 
     return reset
+
+
+def add_revert(app: App, service: "Callable[[], RevertService[Any]]") -> None:
+    """``revert`` on ``app``."""
+
+    @app.command
+    def revert(session: str, commit: str) -> None:
+        """A new commit with the state as if one run had never been learned from; the history stays.
+
+        The other runs are computed again from what they recorded; the reverted one is lived through, but read without
+        learning. To take a revert back, revert its commit.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        commit
+            The number of a run (`show`), or a commit: a run, or another revert.
+        """
+        info = service().revert(session, commit)
+        output.current().emit(info, lambda: f"{info.session_id}: reverted, head {info.head[:12]}")
 
 
 def _verify(service: Service) -> Callable[..., None]:

@@ -112,6 +112,12 @@ class ResetRequest(Record):
     to: Ref | None = None
 
 
+class RevertRequest(Record):
+    """Body of a revert. ``commit``: the number of a turn or run, or a commit (a turn, a run, or another revert)."""
+
+    commit: Ref
+
+
 class VerifyRequest(Record):
     """Body of a verification. ``commit``: one commit (default: the head's whole history)."""
 

@@ -85,7 +85,7 @@ class NanoMetrics(Record):
 class NanoSessionRun(NanoMetrics):
     """A run of a session: its commit and its figures. ``turn`` counts the runs that the state has seen; ``session_id``
     made it (a fork shows the runs of the session that it was forked from); ``stopped``: "cancelled" where whoever asked
-    for it went away."""
+    for it went away; ``reverted``: the session's state has not learned from it."""
 
     session_id: str | None
     commit: str
@@ -93,6 +93,7 @@ class NanoSessionRun(NanoMetrics):
     created_at: str
     stopped: Literal["steps", "cancelled"]
     seconds: float
+    reverted: bool = False
 
 
 class NanoSessionDetail(NanoSession):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -34,10 +34,10 @@ from fastweights.services.nano_session_records import (
     NanoWeights,
 )
 from fastweights.services.nano_weights import matrices
-from fastweights.services.sessions import SessionService
+from fastweights.services.revert import RevertService
 from fastweights.services.verify import CannotReplay, Made
 from fastweights.store import atomic
-from fastweights.store.commits import Commit
+from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.meta import Meta
 from fastweights.store.nano_files import PER_STEP, UPDATES
 from fastweights.store.objects import sha256
@@ -60,7 +60,7 @@ class Pinned(NanoSetting):
         return NanoSetting(**{name: getattr(self, name) for name in NanoSetting.model_fields})
 
 
-class NanoSessionService(SessionService[NanoSession]):
+class NanoSessionService(RevertService[NanoSession]):
     """Sessions of Nano in a store, and the verbs on them. ``bases``: where base models come from (this store)."""
 
     def __init__(self, store: Store, bases: NanoService | None = None) -> None:
@@ -119,7 +119,8 @@ class NanoSessionService(SessionService[NanoSession]):
 
     def lived(self, session_id: str) -> builtins.list[tuple[NanoSessionRun, Commit]]:
         """The runs that the session's state has seen, oldest first, each with its commit."""
-        return [(_run(c), c) for c in self.sessions.commits.transcript(self.sessions.meta(session_id).head)]
+        lived = self.sessions.commits.lived(self.sessions.meta(session_id).head)
+        return [(_run(c, frozen), c) for c, frozen in lived if c.kind == "run"]
 
     # ------------------------------------------------------------------ change
 
@@ -208,12 +209,25 @@ class NanoSessionService(SessionService[NanoSession]):
 
     def replay(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
         """Reads the same steps again: state, guard, events, figures and files must be the same."""
-        run_id, steps = commit.record.get("run_id"), commit.record.get("steps")
-        if not isinstance(run_id, str) or not isinstance(steps, int):
-            raise CannotReplay("its record does not say which run it was, and of how many steps")
-        done = self._start(meta, parent).read(run_id, steps)
+        done = self._start(meta, parent).read(*_asked(commit))
         files = {file: sha256(data) for file, data in done.files.items()}
         return replace(done.made, outputs={**done.made.outputs, "files": files})
+
+    def relive(self, meta: Meta, start: Commit, rest: Sequence[Lived]) -> Made:
+        """The same steps of the same world; ``replayed`` has the figures of each run that learned."""
+        state, guard, drift = self.sessions.state(start), start.guard, start.record.get("drift")
+        events, replayed = [], []
+        for commit, frozen in rest:
+            if commit.kind == "fork":
+                state = fresh_rule(state, self.sessions.state(self.sessions.read(meta.root)))
+                continue
+            begun = nano_turn.Start(state, guard, drift, _options(meta).learning)
+            made = begun.read(*_asked(commit), frozen=frozen).made
+            figures = dict(made.outputs)
+            events += figures.pop("events")
+            replayed += [] if frozen else [figures]
+            state, guard, drift = made.state, made.guard, figures["drift"]
+        return Made(state, guard, {"drift": drift, "events": events, "replayed": replayed})
 
     # ------------------------------------------------------------------ inside
 
@@ -281,11 +295,24 @@ def _info(meta: Meta) -> NanoSession:
     )
 
 
-def _run(commit: Commit) -> NanoSessionRun:
+def _asked(commit: Commit) -> tuple[str, int]:
+    """The run that a commit is, and of how many steps."""
+    run_id, steps = commit.record.get("run_id"), commit.record.get("steps")
+    if not isinstance(run_id, str) or not isinstance(steps, int):
+        raise CannotReplay("its record does not say which run it was, and of how many steps")
+    return run_id, steps
+
+
+def _run(commit: Commit, reverted: bool = False) -> NanoSessionRun:
     said = {name: commit.record[name] for name in _RUN_FIELDS if name in commit.record}
     try:
         return NanoSessionRun(
-            **said, session_id=commit.session, commit=commit.id, turn=commit.turn, created_at=commit.created_at
+            **said,
+            session_id=commit.session,
+            commit=commit.id,
+            turn=commit.turn,
+            created_at=commit.created_at,
+            reverted=reverted,
         )
     except ValidationError as error:
         raise Corrupt(f"commit {commit.id[:SHORT]} is not a run of Nano: {describe(error)}") from None

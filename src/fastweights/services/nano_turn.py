@@ -16,7 +16,7 @@ from fastweights.services.nano import update_record
 from fastweights.services.nano_records import NanoSetting
 from fastweights.services.verify import Made
 from fastweights.store import atomic, tensors
-from fastweights.store.nano_files import PER_STEP, UPDATES
+from fastweights.store.nano_files import METRICS, PER_STEP, UPDATES
 from fastweights.store.objects import sha256
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastweights.models.nano_config import NanoLearning
     from fastweights.models.nano_reader import NanoReader, NanoState, Steps, Write
 
-METRICS, RUNS = "metrics.json", "runs"
+RUNS = "runs"
 OnEvent = Callable[[str, Any], None]
 _WHAT = "state of a Nano session"
 _BASE = "base/"  # of a snapshot's tensors
@@ -55,8 +55,10 @@ class Start:
         steps: int,
         on_event: OnEvent | None = None,
         cancelled: Callable[[], bool] | None = None,
+        *,
+        frozen: bool = False,
     ) -> Done:
-        """The next steps of the world, until ``cancelled`` is true after a block.
+        """The next steps of the world, until ``cancelled`` is true after a block; ``frozen``: nothing is learned.
 
         ``on_event`` gets ``("steps", NanoRows)`` of each block and ``("update", NanoUpdate)`` of each write.
         """
@@ -67,7 +69,7 @@ class Start:
         columns: list[Steps] = []
         writes: list[Write] = []
         read = 0
-        for part in reader.parts(state, steps):
+        for part in reader.parts(state, steps, frozen=frozen):
             state = part.state
             columns.append(part.steps)
             writes += [] if part.write is None else [part.write]

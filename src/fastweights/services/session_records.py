@@ -16,7 +16,8 @@ class _Record(BaseModel):
 class CommitInfo(_Record):
     """One line of ``session log``. ``short``: enough of the id to name it; ``state``: SHA-256 of its snapshot;
     ``session`` made it (a fork shows the commits of the session it was forked from); ``to``: what a reset went back
-    to; ``committed``, ``blocked``, ``rolled_back``: its chunks through the guard."""
+    to; ``reverted``: the turn or run that a revert took back, or (the revert of a revert) took up again;
+    ``committed``, ``blocked``, ``rolled_back``: its chunks through the guard (of a revert: of those it replayed)."""
 
     commit: str
     short: str
@@ -27,6 +28,7 @@ class CommitInfo(_Record):
     state: str
     session: str | None
     to: str | None
+    reverted: str | None
     head: bool
     tags: list[str]
     committed: int

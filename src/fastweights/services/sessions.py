@@ -18,7 +18,7 @@ from fastweights.services.session_records import (
     Verification,
     VerifiedCommit,
 )
-from fastweights.services.verify import Made, verify
+from fastweights.services.verify import CannotReplay, Made, verify
 from fastweights.store.commits import Commit
 from fastweights.store.meta import Meta
 from fastweights.store.refs import SHORT
@@ -52,6 +52,10 @@ class SessionService(ABC, Generic[Info]):
 
         Raises :class:`fastweights.services.verify.CannotReplay` where they were not recorded.
         """
+
+    def reverted(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
+        """A ``revert`` computed again; :class:`fastweights.services.revert.RevertService` says how."""
+        raise CannotReplay(f"sessions of kind {meta.kind!r} have no reverts")
 
     @abstractmethod
     def device(self) -> str:
@@ -154,6 +158,7 @@ class SessionService(ABC, Generic[Info]):
             "init": "initial state",
             "reset": f"reset to {target}",
             "fork": "fork with a fresh rule state",
+            "revert": _reverted(commit),
         }
         return CommitInfo(
             commit=commit.id,
@@ -165,6 +170,7 @@ class SessionService(ABC, Generic[Info]):
             state=commit.state,
             session=commit.session,
             to=commit.to,
+            reverted=commit.reverted[0] if commit.kind == "revert" else None,
             head=commit.id == meta.head,
             tags=sorted(tag for tag, at in meta.tags.items() if at == commit.id),
             committed=decisions.count("committed"),
@@ -180,6 +186,11 @@ class SessionService(ABC, Generic[Info]):
         behind_a = {c.id for c in chain_a}
         base = next((c.id for c in chain_b if c.id in behind_a), None)
         return base, _until(chain_a, base), _until(chain_b, base)
+
+
+def _reverted(commit: Commit) -> str:
+    what = f"turn {commit.record.get('reverted_turn')}"
+    return f"{what} is read frozen" if commit.reverted[1] else f"{what} is learned from again"
 
 
 def _until(chain: list[Commit], base: str | None) -> list[Commit]:

@@ -109,6 +109,8 @@ def _make(service: SessionService[Any], meta: Meta, commit: Commit) -> Made:
         return Made(sessions.state(target), target.guard)
     if commit.kind == "fork":
         return Made(fresh_rule(sessions.state(parent), sessions.state(sessions.read(meta.root))), parent.guard)
+    if commit.kind == "revert":
+        return service.reverted(meta, parent, commit)
     return service.replay(meta, parent, commit)
 
 

@@ -6,7 +6,7 @@ id vouches for the whole history behind it.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
@@ -15,7 +15,7 @@ from fastweights.store import atomic, tensors
 from fastweights.store.objects import SHA, Objects
 from fastweights.store.root import now
 
-CommitKind = Literal["init", "turn", "run", "reset", "fork"]
+CommitKind = Literal["init", "turn", "run", "reset", "fork", "revert"]
 KINDS: tuple[CommitKind, ...] = get_args(CommitKind)
 RULE = "rule/"
 
@@ -43,9 +43,22 @@ class Commit:
         return to if isinstance(to, str) and SHA.fullmatch(to) else None
 
     @property
+    def reverted(self) -> tuple[str, bool]:
+        """Of a revert: the turn or run, and whether it is read frozen from now on (False: the revert of a revert)."""
+        return str(self.record.get("reverted")), bool(self.record.get("frozen", True))
+
+    @property
     def files(self) -> dict[str, str]:
         """{path in the session's folder: SHA-256 of the object} of the files that belong to this commit."""
         return dict(self.record.get("files") or {})
+
+
+class Lived(NamedTuple):
+    """A turn or run that a state has seen, or a fork in which the rule forgot its momentum. ``frozen``: a revert took
+    it back, so it was read without learning."""
+
+    commit: Commit
+    frozen: bool
 
 
 class Commits:
@@ -89,14 +102,25 @@ class Commits:
 
     def transcript(self, commit_id: str) -> list[Commit]:
         """The turns (or runs) that the commit's state has seen, oldest first: a reset stands for what it took."""
-        found: list[Commit] = []
+        return [one.commit for one in self.lived(commit_id) if one.commit.kind != "fork"]
+
+    def lived(self, commit_id: str) -> list[Lived]:
+        """What the commit's state is made of, oldest first: the turns (or runs) that it has seen, reverted or not, and
+        the forks without momentum between them."""
+        path: list[Commit] = []
         at: str | None = commit_id
         while at is not None:
             commit = self.read(at)
-            if commit.kind in ("turn", "run"):
-                found.append(commit)
+            path.append(commit)
             at = commit.to if commit.kind == "reset" else commit.parent
-        return found[::-1]
+        found: dict[str, Lived] = {}
+        for commit in reversed(path):
+            if commit.kind in ("turn", "run", "fork"):
+                found[commit.id] = Lived(commit, False)
+            elif commit.kind == "revert":
+                run, frozen = commit.reverted
+                found[run] = found[run]._replace(frozen=frozen)
+        return [*found.values()]
 
     def put(
         self,
@@ -130,7 +154,7 @@ class Commits:
             return 0
         if kind == "reset":
             return self.read(record["to"]).turn if "to" in record else 0
-        return parent.turn + (kind != "fork")
+        return parent.turn + (kind in ("turn", "run"))
 
 
 def parse(commit_id: str, data: bytes) -> Commit | None:

@@ -11,7 +11,6 @@ from fastweights.store.meta import META, Meta
 from fastweights.store.objects import sha256
 from fastweights.store.rebuild import commits_by_session, rebuild_meta, was_whole
 from fastweights.store.sessions import LOCK, Sessions
-from fastweights.store.views import files_of
 
 
 class SessionChecks(Checks):
@@ -51,7 +50,7 @@ class SessionChecks(Checks):
         path = [*sessions.history(head.id)][::-1]
         wanted = sessions.layout.state_views(sessions.state(head)) | sessions.layout.jsonl_bytes(path)
         wrong = [file for file, data in wanted.items() if _bytes(sessions.path(name, file)) != data]
-        for file, sha in files_of(path).items():
+        for file, sha in sessions.files(head).items():
             if _sha_of(sessions.path(name, *file.split("/"))) != sha:
                 wrong.append(file)
         if wrong or meta.views is None:

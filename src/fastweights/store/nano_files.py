@@ -14,6 +14,7 @@ from fastweights.store import atomic, tensors
 from fastweights.store.objects import sha256
 from fastweights.store.root import Store
 
+METRICS = "metrics.json"
 BASE, NANO_RUNS = "base", "nano_runs"
 CHECKPOINT, META = "base_checkpoint.safetensors", "base_meta.json"
 REQUEST, PER_STEP, UPDATES, SUMMARY, PLOT = (

@@ -85,6 +85,11 @@ class Sessions:
             return [*self.history(meta.head)]
         return sorted(self.commits.reachable(refs.tips(meta)), key=lambda c: c.created_at, reverse=True)
 
+    def files(self, head: Commit) -> dict[str, str | None]:
+        """{path in the session's folder: SHA-256} of the commits behind the head; what the layout calls ``latest`` is
+        of the latest turn or run that the head's state learned from (None: there is none)."""
+        return {**files_of([*self.history(head.id)][::-1]), **self._of_the_head(head)}
+
     def find(self, session_id: str, ref: str) -> Commit:
         """The commit that ``ref`` names: see :func:`fastweights.store.refs.resolve`."""
         return refs.resolve(self.commits, self.meta(session_id), ref)
@@ -299,7 +304,8 @@ class Sessions:
             }
         except (Corrupt, KeyError):
             return None
-        self._write_files(meta.id, head.files)
+        shown = head.files if head.kind in ("turn", "run") else self._of_the_head(head)
+        self._write_files(meta.id, shown)
         return sizes
 
     def _rewrite_views(self, head: Commit, session_id: str) -> dict[str, int]:
@@ -307,9 +313,19 @@ class Sessions:
         whole = self.layout.jsonl_bytes(path)
         for file, data in whole.items():
             atomic.write_bytes(self.path(session_id, file), data, durable=False)
-        self._write_files(session_id, files_of(path))
+        self._write_files(session_id, self.files(head))
         return {file: len(data) for file, data in whole.items()}
 
-    def _write_files(self, session_id: str, files: Mapping[str, str]) -> None:
+    def _of_the_head(self, head: Commit) -> dict[str, str | None]:
+        latest: dict[str, str | None] = dict.fromkeys(self.layout.latest)
+        for one in self.commits.lived(head.id) if latest else ():
+            latest |= {} if one.frozen else {file: sha for file, sha in one.commit.files.items() if file in latest}
+        return latest
+
+    def _write_files(self, session_id: str, files: Mapping[str, str | None]) -> None:
         for file, sha in files.items():
-            atomic.write_bytes(self.path(session_id, *file.split("/")), self.objects.get(sha), durable=False)
+            path = self.path(session_id, *file.split("/"))
+            if sha is None:
+                path.unlink(missing_ok=True)
+            else:
+                atomic.write_bytes(path, self.objects.get(sha), durable=False)

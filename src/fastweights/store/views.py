@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastweights.store import atomic, tensors
+from fastweights.store.nano_files import METRICS
 from fastweights.store.root import SESSIONS, TEXT_SESSIONS
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ Rows = Callable[["Commit"], list[dict[str, Any]]]
 @dataclass(frozen=True)
 class Layout:
     """Where the sessions of a kind lie, and their views. ``states``: {file: prefix of the snapshot's tensors};
-    ``rows``: {file: a commit's rows}."""
+    ``rows``: {file: a commit's rows}; ``latest``: those of a turn's files that lie in the session's folder itself."""
 
     folder: str
     states: Mapping[str, str]
     rows: Mapping[str, Rows]
+    latest: tuple[str, ...] = ()
 
     def state_views(self, state: bytes) -> dict[str, bytes]:
         """{file: safetensors bytes}: the snapshot's tensors under each prefix, the prefix cut off."""
@@ -69,6 +71,7 @@ LAYOUTS = {
         SESSIONS,
         {"plastic_state.safetensors": "weights/", "optim_state.safetensors": "rule/"},
         {"update_events.jsonl": event_rows, TRACE: trace_rows},
+        (METRICS,),
     ),
 }
 

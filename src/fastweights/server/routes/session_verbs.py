@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from fastweights.server.deps import ID_PATTERN, Services, Use
-from fastweights.server.schemas import CheckoutRequest, ForkRequest, Ref, ResetRequest, TagRequest, VerifyRequest
+from fastweights.server.schemas import (
+    CheckoutRequest,
+    ForkRequest,
+    Ref,
+    ResetRequest,
+    RevertRequest,
+    TagRequest,
+    VerifyRequest,
+)
 from fastweights.server.streams import in_thread
 from fastweights.services.session_records import CommitInfo, SessionDiff, TagInfo, Verification
 
 if TYPE_CHECKING:
+    from fastweights.services.revert import RevertService
     from fastweights.services.sessions import SessionService
 
 SessionId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -77,3 +86,12 @@ def add_verbs(router: APIRouter, service: "Callable[[Services], SessionService[A
         """Recompute commits from their recorded inputs and compare bit for bit."""
         ref = body.commit if body else None
         return await in_thread(services, lambda: service(services).verify(session_id, ref))
+
+
+def add_revert(router: APIRouter, service: "Callable[[Services], RevertService[Any]]", info: type) -> None:
+    """``/{session_id}/revert`` on ``router``."""
+
+    @router.post("/{session_id}/revert", response_model=info)
+    async def revert(session_id: SessionId, body: RevertRequest, services: Use) -> Any:
+        """A new commit with the state as if one turn or run had never been learned from; the history stays."""
+        return await in_thread(services, lambda: service(services).revert(session_id, body.commit))
