@@ -34,6 +34,7 @@ try {
     sessions.sessionsTree,
     sessions.sessionsVerbs,
     sessions.sessionsCompare,
+    sessions.sessionsStay,
     sentry.sentryEmpty,
     sentry.sentryDemo,
     sentry.sentryReload,

@@ -1,5 +1,5 @@
 // Sessions: the tree of what Chat made, one commit with every verb, a comparison, curves of two sessions.
-import { axe, becomes, check, LONG, refusedOnce, same, shot, until } from "./harness.mjs";
+import { axe, becomes, check, LONG, refusedOnce, same, settled, shot, until } from "./harness.mjs";
 
 const details = (page) => page.locator("[data-details]");
 const shown = (page) => details(page).getAttribute("data-details");
@@ -92,4 +92,22 @@ export async function sessionsCompare(page) {
   await comparison.locator("[data-tensor]").first().waitFor();
   await shot(page, "sessions-compare");
   await axe(page, "sessions, a comparison");
+}
+
+/** Another window talks to another session, which is the last used one by then: a dialog that is open stays, and its commit. */
+export async function sessionsStay(page) {
+  await page.goto("/sessions");
+  await button(page, "Tag").click();
+  const before = await shown(page);
+  const dialog = page.getByRole("dialog");
+  const field = dialog.getByRole("textbox", { name: "Tag" });
+  await field.fill("half a na");
+  const turn = await page.request.post("/api/text/sessions/second/chat", { data: { message: "More.", max_new_tokens: 1 } });
+  const { commit } = await turn.json();
+  await page.locator(`[data-commit="${commit}"]`).waitFor({ state: "attached" });
+  await settled(page);
+  same(await shown(page), before, "commit on show");
+  same(await field.inputValue(), "half a na", "what is typed");
+  await field.press("Escape");
+  await dialog.waitFor({ state: "detached" });
 }
