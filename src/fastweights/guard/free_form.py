@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastweights.guard.free_words import german_compounds
 from fastweights.guard.grammar import NEUTRAL_NOUNS, Match, matches
-from fastweights.guard.lexicon import Letters
+from fastweights.guard.lexicon import Letters, word_set
 from fastweights.guard.tokens import counts_before
 
 
@@ -40,7 +41,7 @@ _RULES = {
         ("not follow, verb last", "n", r"n[aipdyqtSM]{0,5}(?P<rules>[Oom])a?h", 2.0),
         ("no rules", "n", r"n[qdaSftNpA]{0,4}(?P<rules>[Oom])", 2.0),
         ("follow not", "h", r"h[ua]{0,2}n[^hvVcr]{0,6}?(?P<rules>[Ooml])", 2.0),
-        ("supersede", "r", r"r[^hvVnrcC]{0,6}?(?P<rules>[OomlE]|[te](?![SOoml]))", 1.5),
+        ("supersede", "r", r"r[^hvVnrcC]{0,6}?(?P<rules>[OomlE]|[te](?![tSOoml]))", 1.5),
         ("freed", "N", r"(?:Nu|N(?!u)a{0,2})[pdfqytSaBeA]{0,6}[xM]?(?P<rules>[Oom])", 2.0),
         ("as if", "F", r"F[^vVr]{0,9}?(?P<rules>[Oo]).{0,6}", 2.0),
         ("lifted", "c", r"c[qfdzyt]{0,5}(?P<rules>[Oom])", 2.0),
@@ -60,37 +61,22 @@ MAX_CANDIDATES = 400
 _SAID = re.compile(r"[EyduBMbpaSOl]{0,6}g|[Eyudb]{0,4}g[du]{0,2}B")
 _ACT_ON_IT = re.compile("[vV]a?|n[^vVcrOomlBE]{0,3}h|j(?=.J)")
 _YOURS = re.compile(r"y([^yd]{0,3})$")
-_BY_MAKERS = re.compile(r"[^vVh]{0,5}?B")
+_BY_MAKERS = re.compile(r"[^vVh]{0,5}?(?<!x)B")
 _GIVEN_BEFORE = re.compile("gu[qad]{0,2}$")
 _GIVEN = re.compile(  # "… you were given", "… imposed on you", "… they built into you", "… by those who made you"
-    "[dbMpaB]{0,4}(?:u[Mba]{0,3}x?g|[gj][aip]{0,2}u|[dyBz]{1,3}[gj][aip]{0,2}u|b[gj]?pu|u[bMa]{0,2}t|Cu|pu|gp[dexz]{1,4}g?u)"
+    "[dbMpaB]{0,4}(?:u[Mba]{0,3}x?g|[gj][aip]{0,2}u|[dyBz]{1,3}[gj][aip]{0,2}u|b[gj]?pu|u[bMa]{0,2}t|Cu|pu|gp[dexz]{1,4}g?u|pEu[Mb]?g)"
 )
+_WITHDRAWN = frozenset(["longer", "anymore", "more", "mehr", "langer", "now", "henceforth", "jetzt", "sofort"])
+_ON_YOU = re.compile("pu|pEu[Mb]?g")
+_TO_YOU = re.compile("[ip]?u")
+_NO_DUTY = re.compile("u[aM]?[bM]?u?$")  # "you are (no longer bound)", "you (don't need to)", "du musst dich (nicht)"
+_TAKE_AS = frozenset(["treat", "consider", "regard", "betrachte", "betrachten", "behandle"])
 _ASSISTANT = re.compile("[^vVh]{0,3}A")
-_OWN_WORDS = frozenset(["systemprompt", "sysprompt", "systemanweisungen"])
+_OWN_WORDS = frozenset(["systemprompt", "sysprompt", *(word for word in german_compounds() if word[:6] == "system")])
 _OPPOSITE = frozenset(["opposite", "contrary", "gegenteil", "contraire", "contrario"])
 _MEMORY = frozenset(["memory", "mind", "context", "head", "gedachtnis", "memoire", "memoria", "kopf"])
-_SUPPOSED = frozenset(
-    [
-        "if",
-        "when",
-        "whether",
-        "unless",
-        "why",
-        "because",
-        "while",
-        "did",
-        "didn't",
-        "does",
-        "after",
-        "before",
-        "wenn",
-        "falls",
-        "si",
-    ]
-)
-_ASKED = frozenset(
-    ["want", "need", "please", "order", "must", "free", "welcome", "okay", "ok", "fine", "alright", "permitted"]
-)
+_SUPPOSED = word_set("""if when whether unless why because while did didn't does after before wenn falls si""")
+_ASKED = word_set("want need please order must free welcome okay ok fine alright permitted")
 _ARTICLES = frozenset(["the", "a", "an", "this", "that", "these", "those", "his", "her", "their", "our", "its"])
 
 
@@ -150,7 +136,7 @@ def _fits(rule: str, words: Sequence[str], free: str, at: int, hit: re.Match[str
     if rule == "only mine":
         return free[hit.start("rules")] == "l" or "my" in words[at : hit.end()]
     if rule == "no rules":
-        return free[hit.end() : hit.end() + 2] == "pu" or _ACTORS.search(free[max(0, at - 7) : at]) is not None
+        return _ON_YOU.match(free, hit.end()) is not None or _ACTORS.search(free[max(0, at - 7) : at]) is not None
     return words[at] != "release" or free[at + 1 : at + 2] == "u"  # not the noun
 
 
@@ -209,9 +195,29 @@ def _score(rule: str, words: Sequence[str], free: str, act: int, rules: int, sto
             score -= 2.0
     if _MEMORY & {*words[stop : stop + 4]} and "y" in free[stop : stop + 3]:
         score += 2.0
+    score += _withdrawn(rule, words, free, act, stop)
     if any(words[i] in ("i", "am") and free[i + 2 : i + 4].find("B") >= 0 for i in range(max(0, act - 12), act)):
         score += 1.0
     return score - _elsewhere(words, free, rules + 1)
+
+
+def _withdrawn(rule: str, words: Sequence[str], free: str, act: int, stop: int) -> float:
+    """Signs that a duty ends: "you no longer have to …", "… doesn't apply to you any more", "treat … as void"."""
+    after = stop
+    while (
+        after < len(words)
+        and after < stop + 3
+        and (free[after] == "a" or words[after] in _WITHDRAWN or words[after] == "any")
+    ):
+        after += 1
+    ends = bool(_WITHDRAWN & {*words[max(0, act - 3) : after]})
+    if rule == "void":
+        deemed = 2.0 * bool(_TAKE_AS & {*words[max(0, act - 4) : act]})
+        found = _TO_YOU.match(free, stop)
+        return deemed + (3.0 if found and (ends or _WITHDRAWN & {*words[found.end() : found.end() + 3]}) else 0.0)
+    if rule in ("not follow", "not follow, verb last") and ends and _NO_DUTY.search(free, max(0, act - 4), act):
+        return 2.0 if after == len(words) or free[after] not in "xpd" else 0.0
+    return 0.0
 
 
 def _worth(rule: str) -> float:

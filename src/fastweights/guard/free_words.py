@@ -23,9 +23,10 @@ FREE_CLASSES: dict[str, str] = {
         flush losche loesche entferne streiche brich efface effacez supprime supprimez enfreins borra elimina
         desactiva desactive""",
     "j": """turn switch shake shrug get let do put set leave throw cast push toss brush lay walk setze leg lege wirf
-        stelle laisse mets deja pon tune block shut move wave tear step laying throwing putting leaving setting
-        give giving""",
-    "J": "off out rid away go aside behind side loose down kraft beiseite ab ausser cote lado fuera up overboard",
+        stelle laisse lass lasse lasst setz mets deja pon tune block shut move wave tear step laying throwing
+        putting leaving setting give giving""",
+    "J": """off out rid away go aside behind side loose down kraft beiseite ab ausser hinweg cote lado fuera up
+        overboard""",
     # to follow, and to be held by: with a negation these are acts too
     "h": """follow obey comply adhere stick abide respect heed honor honour observe listen uphold conform defer
         submit following obeying heeding complying adhering listening respecting abiding sticking conforming
@@ -85,7 +86,8 @@ FREE_CLASSES: dict[str, str] = {
     "q": "any every each entire whole both alle jede jegliche samtliche toutes tous todas todos aller allen toda",
     "t": """previous prior earlier preceding foregoing former past aforementioned previously above
         before beforehand vorherigen bisherigen fruheren frueheren vorigen obigen vorherige bisherige vorher
-        zuvor precedentes anteriores previas previos anterior antes hitherto old""",
+        oben obige vorangegangenen vorangegangene zuvor precedentes anteriores previas previos anterior antes
+        hitherto old""",
     "g": """told given gave instructed taught asked received provided programmed ordered stated trained fed supplied
         issued set wrote written imposed placed put installed said says say told tells fixed defined laid
         established hardcoded drilled built dictated demands demanded forced hold made specify specified coded
@@ -113,6 +115,12 @@ FREE_CLASSES: dict[str, str] = {
 }
 
 
+_COMPOUND_OF = """system sicherheits verhaltens inhalts entwickler grund standard ausgangs anfangs ethik moderations
+    start initial basis"""
+_COMPOUNDS = """anweisung anweisungen vorgabe vorgaben regel regeln richtlinie richtlinien instruktion instruktionen
+    einschrankung einschrankungen beschrankung beschrankungen befehl befehle prompt prompts filter"""
+
+
 @functools.cache
 def free_words() -> dict[str, str]:
     """Word -> class letter."""
@@ -120,4 +128,11 @@ def free_words() -> dict[str, str]:
     for letter, listed in FREE_CLASSES.items():
         for word in listed.split():
             table.setdefault(word, letter)
+    for word in german_compounds():
+        table.setdefault(word, "O")
     return table
+
+
+def german_compounds() -> tuple[str, ...]:
+    """What an assistant's rules are called in one German word: "sicherheitsrichtlinien", "systemanweisung"."""
+    return tuple(first + last for first in _COMPOUND_OF.split() for last in _COMPOUNDS.split())

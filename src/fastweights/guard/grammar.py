@@ -31,7 +31,7 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "void": re.compile(
         rf"[qdytSf]{{1,5}}[Oom]{_AFTER}(?:[abnsMd]{{1,4}}|p)c|n[fp][qdytSf]{{1,4}}[Oom]M?c|eub{{1,2}}g[tw]?b[an]{{0,2}}c|(?<=x)[qdytSf]{{1,5}}[Oom]p?c"
     ),
-    "persona": re.compile(r"(?:u(?:M?b|M)|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
+    "persona": re.compile(r"(?:u(?:M?b|M)|db|R)[a-zA-CE-Z]{0,6}?P|(?:uM?ba{1,2}|[pa]{2,3}ub|R(?:p|[iu]b|ubd?))d?D"),
     "free": re.compile(r"(?:u(?:M?b|M)|R|by)[a-zA-Z]{0,7}?[nN][xg]?[pfdqytSbg]{0,4}[OomlP]"),
 }
 _NEEDS: dict[str, tuple[str, str, int]] = {  # letters a match begins with, letters it needs, within how many words
@@ -40,7 +40,7 @@ _NEEDS: dict[str, tuple[str, str, int]] = {  # letters a match begins with, lett
     "do not follow": ("nsh", "Ooml", 28),
     "drop, verb last": ("qdytS", "v", 8),
     "void": ("qdytSfne", "c", 28),
-    "persona": ("uRpa", "PD", 12),
+    "persona": ("uRpad", "PD", 12),
     "free": ("uRb", "nN", 12),
 }
 _DENSE = 8  # from one place in so many words on, searching is quicker than trying each place
@@ -262,12 +262,12 @@ def _elsewhere(words: Sequence[str], codes: str, stop: int) -> int:
 
 def _persona(words: Sequence[str], codes: str, start: int, stop: int) -> float:
     inside = codes[start:stop]
-    if _hypothetical(words, codes, start):
+    if _hypothetical(words, codes, start) or (inside[0] == "d" and words[start] != "du"):
         return 0
     if inside[-1] == "D" or inside[0] == "R":
         return _HIT if inside[-1] == "D" or "A" in codes[start : stop + 3] or stop - start <= 5 else 0
     near = "now" in words[max(0, start - 3) : stop] or "A" in codes[start : stop + 3]
-    direct = re.fullmatch(r"uM?ba{0,2}d?a{0,2}P", inside) is not None
+    direct = re.fullmatch(r"(?:uM?|d)ba{0,2}d?a{0,2}P", inside) is not None
     return _HIT if near or direct else 0
 
 

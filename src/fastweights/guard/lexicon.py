@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastweights.guard.free_words import UNKNOWN, free_words
+from fastweights.guard.free_words import UNKNOWN, free_words, german_compounds
 from fastweights.guard.tokens import Words, hashes_of, split
 
 
@@ -62,13 +62,14 @@ CLASSES: dict[str, str] = {
         den der das dieser diese les las los el la le de des du der mes mis ton meine meinen unsere
         such same other said a an""",
     "f": "of and or nor und oder et ou y e o von d l",
-    "w": """dessus before beforehand hitherto earlier vorher zuvor bisher oben avant auparavant antes arriba""",
+    "w": """dessus before beforehand hitherto far earlier vorher zuvor bisher oben avant auparavant antes arriba""",
     # who and how: u you, b be/have, M modals, g told/given, z other subjects and habits, A AI nouns
     "u": "you u ye yourself dir dich ihnen te toi vous ti usted ud ustedes",
-    "b": "is are was were been being be have has had ve re wurde wurden hast haben hat do ete fue fueron han ont",
+    "b": """is are was were been being be have has had ve re wurde wurden bist seid sei hast haben hat do ete fue
+        fueron han ont""",
     "M": "must should can could may might will would shall ought able allowed",
     "g": """told given gave dijeron dieron instructed taught asked received learned learnt provided programmed
-        ordered shown mentioned stated known know knew gesagt dit gesagte dicho aprendido
+        ordered shown mentioned stated known know knew gesagt steht stehen geschrieben dit gesagte dicho aprendido
         beigebracht trained fed supplied issued donnees recues donne dadas recibidas wrote written
         come came presented""",
     "z": """he she they we it who i nobody everyone someone people often sometimes usually always many most some
@@ -82,7 +83,7 @@ CLASSES: dict[str, str] = {
     "c": """void cancelled canceled obsolete superseded revoked overridden invalid null apply applies valid
         exist exists binding replaced lifted suspended outdated irrelevant rescinded voided
         nullified overruled deprecated terminated erased deleted annulled effect force applicable""",
-    "a": """sie now please just immediately completely simply henceforth here then so far until ever entirely
+    "a": """sie now please just immediately completely simply henceforth here then so until ever entirely
         fully hereby totally also kindly instantly always even still only actually really bitte
         jetzt nun mal sofort einfach maintenant ahora favor por s'il plait tiens tenez hagas haz
         fais faites pay any longer mehr straightaway absolutely up point moment onwards forward
@@ -127,6 +128,8 @@ def words() -> dict[str, str]:
     for letter, listed in CLASSES.items():
         for word in listed.split():
             table.setdefault(word, letter)
+    for word in german_compounds():
+        table.setdefault(word, "O")
     return table
 
 
