@@ -113,6 +113,7 @@ def test_the_index_has_both_kinds(client: TestClient, url: str, tiny_store: Stor
     single = NanoService(tiny_store).run(NanoRunRequest(steps=64, seed=2), plot=False)
     monitor = client.post("/api/text/runs", json={"text": "a few words"}).json()
     index = client.get("/api/index").json()
+    assert client.get("/api/health").json()["sessions"] == 2
     assert {(s["kind"], s["session_id"]) for s in index["sessions"]} == {("text", "t1"), ("nano", "s1")}
     assert {(r["kind"], r["run_id"]) for r in index["runs"]} == {("text", monitor["run_id"]), ("nano", single.run_id)}
     assert {r["title"] for r in index["runs"]} == {"text", "linear world 2, rls, 64 steps"}

@@ -168,6 +168,9 @@ def test_reverting_the_last_run_leaves_the_weights_before_it(service: NanoSessio
     service.reset("s1")
     assert not metrics.exists()
     assert service.verify("s1").ok
+    metrics.write_bytes(b"{}")  # as a crash before the record was written would leave it
+    (finding,) = fsck(service.sessions.store, repair=True).findings
+    assert (finding.level, "metrics.json disagree" in finding.problem, metrics.exists()) == ("warning", True, False)
     assert fsck(service.sessions.store).findings == []
 
 

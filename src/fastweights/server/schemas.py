@@ -8,7 +8,7 @@ from fastweights.services.records import ID_PATTERN, Record, Sampling, SessionOp
 
 
 class Health(Record):
-    """``device``: in use, or as configured while torch is not loaded."""
+    """``sessions``: of text and of Nano; ``device``: in use, or as configured while torch is not loaded."""
 
     status: Literal["ok"] = "ok"
     name: Literal["fastweights"] = "fastweights"

@@ -16,12 +16,13 @@ def health(services: Use) -> Health:
     from importlib.metadata import version
 
     from fastweights.store.sessions import Sessions
+    from fastweights.store.views import LAYOUTS
 
     return Health(
         version=version("fastweights"),
         root=str(services.store.root),
         models=len(services.models.list()),
-        sessions=len(Sessions(services.store).list()),
+        sessions=sum(len(Sessions(services.store, kind).list()) for kind in LAYOUTS),
         device=services.device,
     )
 
