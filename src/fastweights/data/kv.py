@@ -10,12 +10,15 @@ attention, and *near* where all of it lies within one window. No other query is 
 keys. NumPy only.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fastweights.data.corpus import Corpus
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -141,3 +144,21 @@ def _lay_out(config: KVConfig, key_BS: Ids, value_BK: Ids, far_BQ: Mask) -> KVBa
         mask_BSW[:, config.records :, -1] = kind_BQ
         masks.append(mask_BSW.reshape(y_BT.shape))
     return KVBatch(x_BT, y_BT, *masks)
+
+
+NAME = "kv"
+_HELD_OUT = 1 << 31  # of the seed: training never draws from it
+
+
+def held_out(config: KVConfig, reach: Reach, batch: int, seed: int, number: int = 0) -> KVBatch:
+    """As :func:`draw`, from a stream that no training reads."""
+    return draw(config, reach, batch, _HELD_OUT + seed, number)
+
+
+def kv_corpus(config: KVConfig, reach: Reach, seed: int) -> Corpus:
+    """What a run says of its task, as of a corpus: a first batch, and held-out ids; training draws its own anew."""
+    identity = f"{config.model_dump_json()} {reach} {seed}"
+    train, val = draw(config, reach, 1, seed, 0), held_out(config, reach, 1, seed)
+    ids = [np.append(one.x_BT, one.y_BT[:, -1]) for one in (train, val)]
+    size = config.tokens  # a token counts as a byte
+    return Corpus(NAME, hashlib.sha256(identity.encode()).hexdigest(), ids[0], ids[1], size, size)

@@ -5,13 +5,22 @@ from typing import Any
 
 from fastweights.errors import FastweightsError
 from fastweights.hints import near_miss, validate
+from fastweights.models import e2e_config, ttt_lm_config
+from fastweights.models.e2e_config import E2EConfig
 from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.models.ttt_lm_config import TTTLMConfig
 
-ModelConfig = TinyLMConfig | TTTLMConfig
+ModelConfig = TinyLMConfig | TTTLMConfig | E2EConfig
 """Any of :data:`CONFIGS`."""
 
-CONFIGS: dict[str, type[TinyLMConfig] | type[TTTLMConfig]] = {"tiny_lm": TinyLMConfig, "ttt_lm": TTTLMConfig}
+CONFIGS: dict[str, type[TinyLMConfig] | type[TTTLMConfig] | type[E2EConfig]] = {
+    "tiny_lm": TinyLMConfig,
+    "ttt_lm": TTTLMConfig,
+    "e2e": E2EConfig,
+}
+
+SIZES: dict[str, TTTLMConfig | E2EConfig] = {**ttt_lm_config.PRESETS, **e2e_config.PRESETS}
+"""Sizes by name, of all kinds that have some."""
 
 
 def model_config(fields: Mapping[str, Any], source: str = "model") -> ModelConfig:

@@ -8,6 +8,8 @@ import torch
 
 from fastweights.data.tokenizer import Tokenizer, load_tokenizer
 from fastweights.errors import Corrupt, FastweightsError
+from fastweights.models.e2e import E2ETransformer
+from fastweights.models.e2e_config import E2EConfig
 from fastweights.models.kinds import ModelConfig, model_config
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
@@ -15,12 +17,14 @@ from fastweights.models.ttt_lm import TTTLM
 from fastweights.store import atomic
 from fastweights.store.tensors import load_tensors
 
-LanguageModel = TinyLM | TTTLM
+LanguageModel = TinyLM | TTTLM | E2ETransformer
 """What :func:`build` makes, by the config's kind: both read and predict through the same methods."""
 
 
 def build(config: ModelConfig) -> LanguageModel:
     """A new model of the config's kind, on the default device, with fresh weights from torch's generator."""
+    if isinstance(config, E2EConfig):
+        return E2ETransformer(config)
     return TinyLM(config) if isinstance(config, TinyLMConfig) else TTTLM(config)
 
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastweights.data.corpus import Corpus
+from fastweights.data.ids_tokenizer import IdsTokenizer
+from fastweights.data.kv import KVConfig, kv_corpus
 from fastweights.data.sources import Source, default_corpus, find_source
 from fastweights.data.tokenizer import TRAINED, Tokenizer, load_tokenizer, open_tokenizer, train_tokenizer
 from fastweights.errors import Conflict, FastweightsError, Unsupported
 from fastweights.hints import near_miss, validate
+from fastweights.models.e2e_config import E2EConfig
 from fastweights.store.models import MANIFEST, Models, in_a_model
 from fastweights.store.models import ckpt_dir as recorded_ckpt_dir
 from fastweights.store.root import ID, MODELS, Store, check_id, new_id
 from fastweights.train.config import TrainConfig, load_config
 from fastweights.train.hooks import Hooks
+from fastweights.train.meta_config import reach_of
 from fastweights.train.plan import is_large, training_plan
 
 if TYPE_CHECKING:
@@ -58,7 +63,8 @@ def start(
 
     Returns the figures of :func:`fastweights.train.loop.train`; of a preset that is only planned,
     :func:`fastweights.train.plan.training_plan`. The default corpus is ``training_data``, else tiny. A large model on a
-    CPU becomes ``debug_tiny`` unless ``where.large_cpu``. Under torchrun every process calls this.
+    CPU becomes ``debug_tiny`` (of kind e2e: is only planned) unless ``where.large_cpu``. Under torchrun every process
+    calls this.
     """
     where, hooks = where or Where(), hooks or Hooks()
     preset = preset or DEFAULT_PRESET
@@ -69,6 +75,11 @@ def start(
     if model_id:
         Models(store).check_free(check_id("model", model_id))
     if is_large(config) and not where.large_cpu and _on_cpu(where.device):
+        if config.kind == "e2e":
+            hooks.notice(
+                f"notice: preset {name} is too large to train on a CPU; --allow-large-cpu trains it all the same"
+            )
+            return training_plan(config, name, _processes())
         hooks.notice(
             f"notice: preset {name} is too large to train on a CPU, so {SMALL_PRESET} is trained instead; "
             "--allow-large-cpu trains it all the same"
@@ -77,10 +88,10 @@ def start(
         config = load_config(preset, dict(changes))
     with _join(where.strategy or "none", where.device) as world:
         chosen = world.agree(lambda: model_id or new_id(name))
-        corpus, notice = (config.corpus, None) if config.corpus else default_corpus()
+        corpus, notice = (config.corpus or "", None) if config.corpus or _task(config) else default_corpus()
         if notice:
             hooks.notice(notice)
-        source = world.agree(lambda: find_source(corpus, config.val_fraction, config.holdout, _cache(store)))
+        source = world.agree(lambda: _source(config, corpus, store))
         tokenizer = world.agree(lambda: _tokenizer(config, source))
         return _train(
             config, store, source, tokenizer, world, hooks, model_id=chosen, preset=name, ckpt_dir=where.ckpt_dir
@@ -122,7 +133,7 @@ def resume(
                 )
         config = _config_again(run["config"], changes, which, hooks)
         path = corpus or run["corpus"]["path"]
-        source = world.agree(lambda: find_source(path, config.val_fraction, config.holdout, _cache(store)))
+        source = world.agree(lambda: _source(config, path, store))
         if source.sha256 != run["corpus"]["sha256"]:
             raise FastweightsError(
                 f"corpus {source.name} is not the text that this run began with; name it with --corpus"
@@ -186,7 +197,7 @@ def _own_ckpt_dir(store: Store, model_id: str, which: str, source: Path) -> Path
 def _train(
     config: TrainConfig,
     store: Store,
-    source: Source,
+    source: Source | Corpus,
     tokenizer: Tokenizer,
     world: "World",
     hooks: Hooks,
@@ -199,11 +210,14 @@ def _train(
     from fastweights.data.corpus import encode_source
     from fastweights.train.loop import train
 
-    world.agree(lambda: encode_source(source, tokenizer, _cache(store)) and None)  # the others find it in the cache
+    def opened() -> Corpus:
+        return source if isinstance(source, Corpus) else encode_source(source, tokenizer, _cache(store))
+
+    world.agree(lambda: opened() and None)  # the others find it in the cache
     return train(
         config,
         store,
-        corpus=encode_source(source, tokenizer, _cache(store)),
+        corpus=opened(),
         tokenizer=tokenizer,
         ckpt_dir=ckpt_dir.absolute() if ckpt_dir else None,
         hooks=hooks,
@@ -214,7 +228,25 @@ def _train(
     )
 
 
-def _tokenizer(config: TrainConfig, source: Source) -> Tokenizer:
+def _task(config: TrainConfig) -> KVConfig | None:
+    """The made-up task that takes the place of a corpus."""
+    return config.meta.kv if config.meta else None
+
+
+def _source(config: TrainConfig, corpus: str, store: Store) -> Source | Corpus:
+    """Where the tokens come from: the corpus of that name, or the run's task."""
+    if task := _task(config):
+        model = config.model_for(task.vocab_size)
+        assert isinstance(model, E2EConfig)
+        return kv_corpus(task, reach_of(model), config.seed)
+    return find_source(corpus, config.val_fraction, config.holdout, _cache(store))
+
+
+def _tokenizer(config: TrainConfig, source: Source | Corpus) -> Tokenizer:
+    if isinstance(source, Corpus):
+        task = _task(config)
+        assert task is not None
+        return IdsTokenizer(task.vocab_size, task.bos, task.bos)
     if config.tokenizer not in TRAINED:
         return open_tokenizer(config.tokenizer)
     vocab = {"bpe_vocab": config.bpe_vocab, "spm_vocab": config.spm_vocab}

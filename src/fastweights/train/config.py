@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fastweights.data import tokenizer
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.hints import near_miss, validate
-from fastweights.models.kinds import ModelConfig, model_config
-from fastweights.models.ttt_lm_config import PRESETS
+from fastweights.models.e2e_config import E2EConfig
+from fastweights.models.kinds import SIZES, ModelConfig, model_config
+from fastweights.train.meta_config import MetaConfig
 
 
 class _Config(BaseModel):
@@ -45,9 +46,12 @@ class TrainConfig(_Config):
     description: str = ""
     model: dict[str, Any] = Field(
         default_factory=dict,
-        description="kind (tiny_lm) and its fields, less vocab_size; size: a ttt_lm's to begin with",
+        description="kind (tiny_lm) and its fields, less vocab_size; size: a ttt_lm's or e2e's to begin with",
     )
     optim: OptimConfig = OptimConfig()
+    meta: MetaConfig | None = Field(
+        default=None, description="meta-learning of an e2e model: through its inner steps; none: plain training"
+    )
 
     corpus: str | None = Field(
         default=None, description="file, folder or named corpus; none: training_data/, else tiny"
@@ -97,21 +101,28 @@ class TrainConfig(_Config):
     def _coherent(self) -> "TrainConfig":
         if "vocab_size" in self.model:
             raise ValueError("model.vocab_size is the tokenizer's business; leave it out")
-        self.model_for(258)
+        model = self.model_for(258)
+        if self.meta is not None:
+            if not isinstance(model, E2EConfig):
+                raise ValueError(f"meta is for models of kind e2e, not {self.kind}: leave it out")
+            if self.meta.kv is not None and self.corpus is not None:
+                raise ValueError("corpus is for text, and meta.kv makes its own: leave one out")
+            self.meta.check(model, self.seq_len)
         return self
 
     def model_for(self, vocab_size: int) -> ModelConfig:
         """The model's config with the tokenizer's vocabulary."""
         fields = {**self.model, "vocab_size": vocab_size}
         if (size := fields.pop("size", None)) is not None:
-            if size not in PRESETS:
-                raise ValueError(f"model.size {size!r} does not exist{near_miss(str(size), PRESETS)}")
-            fields = {**PRESETS[size].model_dump(exclude={"vocab_size"}), **fields}
+            if size not in SIZES:
+                raise ValueError(f"model.size {size!r} does not exist{near_miss(str(size), SIZES)}")
+            fields = {**SIZES[size].model_dump(exclude={"vocab_size"}), **fields}
         return model_config(fields)
 
     @property
     def kind(self) -> str:
-        return self.model.get("kind", "ttt_lm" if "size" in self.model else "tiny_lm")
+        size = SIZES.get(self.model.get("size", ""))
+        return self.model.get("kind", size.kind if size else "tiny_lm")
 
     @property
     def samples(self) -> bool:

@@ -27,6 +27,7 @@ from fastweights.train.checkpoint import Checkpoint, checkpoint_steps, save_chec
 from fastweights.train.config import TrainConfig
 from fastweights.train.distributed import World, peers
 from fastweights.train.hooks import Hooks
+from fastweights.train.meta import MetaTrainer
 from fastweights.train.places import check_place, corpus_record, manifest_of
 from fastweights.train.throughput import Meter
 from fastweights.train.trainer import Diverged, Trainer
@@ -72,7 +73,7 @@ def train(
         return models.get(model_id)["status"] if exists else None
 
     status = world.agree(door)
-    trainer = Trainer(config, corpus, tokenizer, world=world)
+    trainer = (Trainer if config.meta is None else MetaTrainer)(config, corpus, tokenizer, world=world)
     torch.set_num_threads(threads_for(trainer.n_params, config.threads))
     if resume is not None:
         trainer.restore(resume.tensors, resume.meta["trainer"], resume.shards)
@@ -188,7 +189,7 @@ class _Run:
         The last step's row waits for the last look."""
         config, done = self.config, self.trainer.step
         if done < config.steps and self.logged_at != done and self.trainer.since_row:
-            look = done % config.eval_every == 0
+            look = done % config.eval_every == 0 or (done == 1 and self.trainer.first_look)
             bpb = self.trainer.evaluate(config.eval_tokens, self._stopping) if look else None
             if look or done == 1 or done % config.log_every == 0:
                 self._row(bpb)
@@ -219,6 +220,7 @@ class _Run:
             "mfu": pace.mfu,
             "eta_s": pace.seconds_a_step * (self.config.steps - trainer.step),
             "cpu_seconds": self._cpu(),
+            **trainer.extras(),
         }
         if self.world.first:
             atomic.append_jsonl(self.folder / LOG, [self.last])

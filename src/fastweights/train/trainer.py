@@ -41,10 +41,14 @@ class Trainer:
     ``state``/``restore`` hold all of it, so that a restored trainer goes on bit for bit (same machine, same threads).
     """
 
+    first_look = False  # whether the held-out text is looked at after the first step, too
+
     def __init__(
         self, config: TrainConfig, corpus: Corpus, tokenizer: Tokenizer, device: str = "cpu", world: World | None = None
     ) -> None:
         self.world = world or World(device=torch.device(device))
+        if self.world.sharded and config.kind == "e2e":
+            raise Unsupported(f"strategy {self.world.strategy}: an e2e model is trained in one process; give none")
         if self.world.sharded and (not config.samples or config.muon or config.ema):
             raise Unsupported(
                 f"strategy {self.world.strategy} trains independent samples with AdamW and without an average of the "
@@ -178,6 +182,10 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(weights[name])
+
+    def extras(self) -> dict[str, Any]:
+        """What the last look at the held-out text found besides its figure, for the log; given once."""
+        return {}
 
     def evaluate(self, limit: int | None = None, cancelled: Callable[[], bool] | None = None) -> float:
         """Bits per byte of the held-out text (its first ``limit`` tokens), read as in training. Changes nothing.
