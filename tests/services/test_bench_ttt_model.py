@@ -12,6 +12,7 @@ from fastweights.services.bench_ttt_model import bench_ttt_model, segment
 def test_figures() -> None:
     result = bench_ttt_model(seqs=(32, 64), repeats=1)
     assert all(rate > 0 for rate in result["tokens_per_second"].values())
+    assert set(result["to_official"]) >= {"prefill", "train", "train_long", "decode", "decode_lean"}
     assert set(result["peak_bytes"]) == {"32", "64"}
     assert result["train_long_to_short"] > 0
 

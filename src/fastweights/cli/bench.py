@@ -259,9 +259,13 @@ def ttt(
         from fastweights.services.bench_ttt_model import bench_ttt_model
 
         whole = bench_ttt_model(device=device, batch=batch, chunk=chunk, repeats=repeats)
-        rows = [(name, f"{rate:.0f}/s") for name, rate in whole["tokens_per_second"].items()]
-        rows += [(f"peak at {t}", str(peaks)) for t, peaks in whole["peak_bytes"].items()]
-        output.current().emit(whole, lambda: output.table(rows, ("figure", "value")))
+        to = whole["to_official"]
+        rows = [
+            (name, f"{rate:.0f}/s", f"{to[name]:.1f}" if name in to else "")
+            for name, rate in whole["tokens_per_second"].items()
+        ]
+        rows += [(f"peak at {t}", str(peaks), "") for t, peaks in whole["peak_bytes"].items()]
+        output.current().emit(whole, lambda: output.table(rows, ("figure", "value", "x official")))
         return
     from fastweights.services.bench_ttt import bench_ttt
 

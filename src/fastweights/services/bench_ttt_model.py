@@ -1,15 +1,16 @@
 """``bench ttt --model``: a whole TTTLM (hidden 256, 4 layers, 4 heads): reading, training, decoding, and memory.
 
-Training is forward and backward of the mean cross entropy. Memory is what a training pass holds above the model and
-its gradients, with checkpoints through time in segments that grow with the root of the length, and without any.
-Torch loads when the bench runs.
+Training is forward and backward of the mean cross entropy. ``official_*`` is the official model of the same size,
+plainly (:mod:`fastweights.models.ttt_lm_plain`; its training is quadratic in the length, as the official code's).
+Memory is what a training pass holds above the model and its gradients, with checkpoints through time in segments that
+grow with the root of the length, and without any. Torch loads when the bench runs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastweights.errors import FastweightsError
 
@@ -28,14 +29,16 @@ def bench_ttt_model(
 ) -> dict[str, Any]:
     """Tokens per second (one thread and CPU time on a CPU), peak bytes and their growth.
 
-    ``train_long_to_short``: training speed at the longest text over that at the shortest. ``memory_exponent``: p of
-    peak ~ T^p between the two longest. Raises :class:`FastweightsError` if a length is no multiple of ``chunk``.
+    ``to_official``: how many times as fast as the official model's plain twin. ``train_long_to_short``: training speed
+    at the longest text over that at the shortest. ``memory_exponent``: p of peak ~ T^p between the two longest. Raises
+    :class:`FastweightsError` if a length is no multiple of ``chunk``.
     """
     import torch
 
     from fastweights.core.memory import keep_freed_memory
     from fastweights.models.device import pick_device, set_threads
     from fastweights.models.ttt_lm_decode import TTTDecoder
+    from fastweights.models.ttt_lm_plain import need_plain
     from fastweights.services.bench_ttt import measured_seconds, peak_bytes
 
     need_lengths(seqs, chunk)
@@ -47,6 +50,8 @@ def bench_ttt_model(
     segments = {t: segment(t // chunk) for t in seqs}
     plain = new_model(chunk, 0).to(target)
     models = {t: new_model(chunk, s).to(target) for t, s in segments.items()}
+    theirs = new_model(chunk, 0, variant="official").to(target)
+    need_plain(theirs)
     train_pass(plain, text_BT[:, : chunk + 1])  # the gradients are there before any memory is measured
     memory = {}
     for t in seqs:
@@ -63,6 +68,10 @@ def bench_ttt_model(
         "train_long": (lambda: train_pass(plain, text_BT), last),
         "train_long_checkpoints": (lambda: train_pass(models[last], text_BT), last),
         "decode": (lambda: _decode(plain, text_BT[:, :_DECODED]), _DECODED),
+        "official_prefill": (lambda: _prefill_plain(theirs, text_BT[:, :short]), short),
+        "official_train": (lambda: _train_plain(theirs, text_BT[:, : short + 1]), short),
+        "official_train_long": (lambda: _train_plain(theirs, text_BT), last),
+        "official_decode": (lambda: _decode_plain(theirs, text_BT[:, :_DECODED]), _DECODED),
     }
     if batch == 1 and target.type == "cpu":
         decoder, start = TTTDecoder(plain.eval()), plain.init_carry(1)
@@ -75,6 +84,11 @@ def bench_ttt_model(
         "shape": {**shape, "chunk": chunk, "seqs": list(seqs)},
         "threads": torch.get_num_threads(),
         "tokens_per_second": rates,
+        "to_official": {
+            name: rate / rates[f"official_{name.removesuffix('_lean').removesuffix('_checkpoints')}"]
+            for name, rate in rates.items()
+            if not name.startswith("official_")
+        },
         "train_long_to_short": rates["train_long"] / rates["train"],
         "peak_bytes": memory,
         "memory_exponent": {way: _exponent(memory, seqs, way) for way in ("checkpoints", "off")},
@@ -97,12 +111,13 @@ def _exponent(memory: dict[str, Any], seqs: tuple[int, ...], way: str) -> float 
     return math.log(after / before) / math.log(seqs[-1] / seqs[-2]) if before and after else None
 
 
-def new_model(chunk: int, checkpoint_n_chunks: int) -> TTTLM:
-    from fastweights.layers.ttt_config import TTTConfig
+def new_model(chunk: int, checkpoint_n_chunks: int, variant: Literal["lab", "official"] = "lab") -> TTTLM:
+    """A model of the bench's size."""
+    from fastweights.layers.ttt_config import TTTConfig, official
     from fastweights.models.ttt_lm import TTTLM
     from fastweights.models.ttt_lm_config import TTTLMConfig
 
-    mixer = TTTConfig(dim=DIM, heads=HEADS, chunk=chunk)
+    mixer = (TTTConfig if variant == "lab" else official)(dim=DIM, heads=HEADS, chunk=chunk)
     return TTTLM(
         TTTLMConfig(
             vocab_size=VOCAB, layers=LAYERS, mixer=mixer, mlp_hidden=HIDDEN, checkpoint_n_chunks=checkpoint_n_chunks
@@ -110,11 +125,16 @@ def new_model(chunk: int, checkpoint_n_chunks: int) -> TTTLM:
     )
 
 
-def train_pass(model: TTTLM, text_BT: torch.Tensor) -> None:
+def _zero(model: TTTLM) -> None:
     model.train()
     for p in model.parameters():
         if p.grad is not None:
             p.grad.zero_()
+
+
+def train_pass(model: TTTLM, text_BT: torch.Tensor) -> None:
+    """Forward and backward of the mean cross entropy of ``[B, T + 1]`` ids."""
+    _zero(model)
     nats_BT, _ = model.nats(text_BT[:, :-1], text_BT[:, 1:])
     nats_BT.mean().backward()
 
@@ -141,3 +161,32 @@ def _decode_lean(decoder: TTTDecoder, start: Carry, text_BT: torch.Tensor) -> No
     decoder.load(start)
     for token in text_BT[0].tolist():
         decoder.logits(decoder.step(token))
+
+
+def _prefill_plain(model: TTTLM, text_BT: torch.Tensor) -> None:
+    import torch
+
+    from fastweights.models.ttt_lm_plain import plain_logits
+
+    with torch.inference_mode():
+        plain_logits(model, text_BT)
+
+
+def _train_plain(model: TTTLM, text_BT: torch.Tensor) -> None:
+    from torch.nn import functional as F
+
+    from fastweights.models.ttt_lm_plain import plain_logits
+
+    _zero(model)
+    F.cross_entropy(plain_logits(model, text_BT[:, :-1]).flatten(0, 1), text_BT[:, 1:].flatten()).backward()
+
+
+def _decode_plain(model: TTTLM, text_BT: torch.Tensor) -> None:
+    import torch
+
+    from fastweights.models.ttt_lm_plain import plain_decode, plain_start
+
+    with torch.inference_mode():
+        states = plain_start(model, len(text_BT))
+        for t, token_B1 in enumerate(text_BT.split(1, dim=1)):
+            _, states = plain_decode(model, token_B1, states, t)
