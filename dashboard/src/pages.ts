@@ -13,6 +13,7 @@ export const pages: readonly Page[] = [
   { path: "/train", name: "Train", key: "t", view: lazy(() => import("./views/train/TrainPage")) },
   { path: "/chat", name: "Chat", key: "c", view: lazy(() => import("./views/chat/ChatPage")) },
   { path: "/sessions", name: "Sessions", key: "e", view: lazy(() => import("./views/sessions/SessionsPage")) },
+  { path: "/nano", name: "Nano", key: "n", view: lazy(() => import("./views/nano/NanoPage")) },
   { path: "/sentry", name: "Sentry", key: "s", view: lazy(() => import("./views/sentry/SentryPage")) },
   { path: "/redteam", name: "Red team", key: "r", view: lazy(() => import("./views/redteam/RedteamPage")) },
 ];

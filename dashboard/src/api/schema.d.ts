@@ -847,6 +847,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sessions/{session_id}/updates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Transactions
+         * @description The transactions of all runs that the session's state has seen, oldest first, each with a plain sentence.
+         */
+        get: operations["transactions_api_sessions__session_id__updates_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/sessions/{session_id}/weights": {
         parameters: {
             query?: never;
@@ -1021,6 +1041,68 @@ export interface paths {
          * @description Recompute commits from their recorded inputs and compare bit for bit.
          */
         post: operations["verify_api_sessions__session_id__verify_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revert
+         * @description A new commit with the state as if one turn or run had never been learned from; the history stays.
+         */
+        post: operations["revert_api_sessions__session_id__revert_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nano/simulate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Simulated
+         * @description A world with any friction, read by the real model: every step's truth and predictions. Stores nothing.
+         *
+         *     Without a session the base model of the mode reads it (the first call trains it, about a second).
+         */
+        post: operations["simulated_api_nano_simulate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nano/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model
+         * @description The model described by itself: tensors, graph, decays. Of a session at a commit (its head), else the base.
+         */
+        get: operations["model_api_nano_model_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1285,7 +1367,8 @@ export interface components {
          * CommitInfo
          * @description One line of ``session log``. ``short``: enough of the id to name it; ``state``: SHA-256 of its snapshot;
          *     ``session`` made it (a fork shows the commits of the session it was forked from); ``to``: what a reset went back
-         *     to; ``committed``, ``blocked``, ``rolled_back``: its chunks through the guard.
+         *     to; ``reverted``: the turn or run that a revert took back, or (the revert of a revert) took up again;
+         *     ``committed``, ``blocked``, ``rolled_back``: its chunks through the guard (of a revert: of those it replayed).
          */
         CommitInfo: {
             /** Commit */
@@ -1298,7 +1381,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "init" | "turn" | "run" | "reset" | "fork";
+            kind: "init" | "turn" | "run" | "reset" | "fork" | "revert";
             /** Turn */
             turn: number;
             /** Summary */
@@ -1309,6 +1392,8 @@ export interface components {
             session: string | null;
             /** To */
             to: string | null;
+            /** Reverted */
+            reverted: string | null;
             /** Head */
             head: boolean;
             /** Tags */
@@ -1661,7 +1746,7 @@ export interface components {
         };
         /**
          * Health
-         * @description ``device``: in use, or as configured while torch is not loaded.
+         * @description ``sessions``: of text and of Nano; ``device``: in use, or as configured while torch is not loaded.
          */
         Health: {
             /**
@@ -2255,6 +2340,20 @@ export interface components {
             action_scale: number;
         };
         /**
+         * NanoEdge
+         * @description From one vector to another; ``parameter``: the tensor on the way, by name.
+         */
+        NanoEdge: {
+            /** Source */
+            source: string;
+            /** Target */
+            target: string;
+            /** Parameter */
+            parameter: string | null;
+            /** Label */
+            label: string;
+        };
+        /**
          * NanoLearning
          * @description How a Nano reader learns.
          */
@@ -2376,6 +2475,88 @@ export interface components {
             from_against: components["schemas"]["MatrixChange"] | null;
         };
         /**
+         * NanoModelInfo
+         * @description A Nano model described by itself: the base of a mode, or a session's weights at a commit. ``a_raw``: frozen, of
+         *     each hidden state; ``decays``: what is left of a state after a step; ``memory_steps``: how long until 1/e of it is
+         *     left; ``rule``: of the session, else the default.
+         */
+        NanoModelInfo: {
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "linear" | "nonlinear";
+            /** Session Id */
+            session_id: string | null;
+            /** Commit */
+            commit: string | null;
+            config: components["schemas"]["NanoConfig"];
+            /** Equations */
+            equations: string[];
+            /**
+             * Rule
+             * @enum {string}
+             */
+            rule: "rls" | "muon" | "sgd";
+            /** Base Sha256 */
+            base_sha256: string;
+            /** Plastic Count */
+            plastic_count: number;
+            /** Frozen Count */
+            frozen_count: number;
+            /** Parameters */
+            parameters: components["schemas"]["NanoParameter"][];
+            /** Nodes */
+            nodes: components["schemas"]["NanoNode"][];
+            /** Edges */
+            edges: components["schemas"]["NanoEdge"][];
+            /** A Raw */
+            a_raw: number[];
+            /** Decays */
+            decays: number[];
+            /** Memory Steps */
+            memory_steps: number[];
+        };
+        /**
+         * NanoNode
+         * @description A vector of the model's graph. ``labels``: its entries by name, where they have one.
+         */
+        NanoNode: {
+            /** Id */
+            id: string;
+            /** Label */
+            label: string;
+            /** Width */
+            width: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "input" | "state" | "hidden" | "output";
+            /** Labels */
+            labels: string[];
+        };
+        /**
+         * NanoParameter
+         * @description A tensor of the model. ``written_by``: the rules that write to it; ``norm``: L2.
+         */
+        NanoParameter: {
+            /** Name */
+            name: string;
+            /** Shape */
+            shape: number[];
+            /** Count */
+            count: number;
+            /** Plastic */
+            plastic: boolean;
+            /** Written By */
+            written_by: ("rls" | "muon" | "sgd")[];
+            /** Norm */
+            norm: number;
+            /** Role */
+            role: string;
+        };
+        /**
          * NanoPolicy
          * @description Every check of a Nano reader. Values that are not finite always block.
          */
@@ -2440,6 +2621,27 @@ export interface components {
              *     }
              */
             spfw: components["schemas"]["SpfwPolicy"];
+        };
+        /**
+         * NanoPrediction
+         * @description Where something said that the body would be, one step ahead, entry for entry beside the true ``pos`` and ``vel``;
+         *     ``mse``: squared error of each step, mean over position and velocity; ``mean_mse`` over all steps.
+         */
+        NanoPrediction: {
+            /** Pos */
+            pos: [
+                number | null,
+                number | null
+            ][];
+            /** Vel */
+            vel: [
+                number | null,
+                number | null
+            ][];
+            /** Mse */
+            mse: (number | null)[];
+            /** Mean Mse */
+            mean_mse: number | null;
         };
         /**
          * NanoPretrain
@@ -2598,7 +2800,7 @@ export interface components {
          * NanoSessionRun
          * @description A run of a session: its commit and its figures. ``turn`` counts the runs that the state has seen; ``session_id``
          *     made it (a fork shows the runs of the session that it was forked from); ``stopped``: "cancelled" where whoever asked
-         *     for it went away.
+         *     for it went away; ``reverted``: the session's state has not learned from it.
          */
         NanoSessionRun: {
             /** Run Id */
@@ -2648,6 +2850,11 @@ export interface components {
             stopped: "steps" | "cancelled";
             /** Seconds */
             seconds: number;
+            /**
+             * Reverted
+             * @default false
+             */
+            reverted: boolean;
         };
         /**
          * NanoSetting
@@ -2743,6 +2950,112 @@ export interface components {
             base_sha256: string;
         };
         /**
+         * NanoSimulate
+         * @description Body of ``POST /api/nano/simulate``: a world from its start, read by the base model or by a session's weights.
+         *
+         *     ``session``: whose weights, at commit ``at`` (its head); without one the base model of the mode. ``mode``: that of
+         *     the session, else linear. ``mu``: what the seed draws. ``rule``: that of the session, else rls. ``adapt`` off: no
+         *     weight is written.
+         */
+        NanoSimulate: {
+            /** Session */
+            session?: string | null;
+            /** At */
+            at?: string | null;
+            /** Mode */
+            mode?: ("linear" | "nonlinear") | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /** Mu */
+            mu?: number | null;
+            /**
+             * Noise
+             * @default 0
+             */
+            noise: number;
+            /**
+             * Steps
+             * @default 500
+             */
+            steps: number;
+            /** Rule */
+            rule?: ("rls" | "muon" | "sgd") | null;
+            /**
+             * Adapt
+             * @default true
+             */
+            adapt: boolean;
+        };
+        /**
+         * NanoSimulation
+         * @description A simulated trajectory, one entry a step: ``pos`` and ``vel`` after it, ``action`` and ``friction`` during it. It
+         *     begins at rest in the origin.
+         *
+         *     ``adaptive``: the weights that learn; ``frozen``: those that it began with (the session's, or the base model's);
+         *     ``baseline``: the base model's; ``oracle`` and ``mean_mu``: the simulator with the true and with the mean friction.
+         *     ``did_update``: a write was judged after the step, ``update_ok``: it was committed; ``updates`` says more of each.
+         *     ``commit``: of the session, None for the base model. ``friction``: what mu makes of it at that speed.
+         */
+        NanoSimulation: {
+            /** Session Id */
+            session_id: string | null;
+            /** Commit */
+            commit: string | null;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "linear" | "nonlinear";
+            /** Seed */
+            seed: number;
+            /** Mu */
+            mu: number;
+            /** Noise */
+            noise: number;
+            /** Steps */
+            steps: number;
+            /**
+             * Rule
+             * @enum {string}
+             */
+            rule: "rls" | "muon" | "sgd";
+            /** Adapt */
+            adapt: boolean;
+            /** T */
+            t: number[];
+            /** Action */
+            action: [
+                number | null,
+                number | null
+            ][];
+            /** Pos */
+            pos: [
+                number | null,
+                number | null
+            ][];
+            /** Vel */
+            vel: [
+                number | null,
+                number | null
+            ][];
+            /** Friction */
+            friction: number[];
+            adaptive: components["schemas"]["NanoPrediction"];
+            frozen: components["schemas"]["NanoPrediction"];
+            baseline: components["schemas"]["NanoPrediction"];
+            oracle: components["schemas"]["NanoPrediction"];
+            mean_mu: components["schemas"]["NanoPrediction"];
+            /** Did Update */
+            did_update: boolean[];
+            /** Update Ok */
+            update_ok: boolean[];
+            /** Updates */
+            updates: components["schemas"]["NanoUpdate"][];
+        };
+        /**
          * NanoSteps
          * @description Body of a run: how many steps the session goes on.
          */
@@ -2752,6 +3065,77 @@ export interface components {
              * @default 1000
              */
             steps: number;
+        };
+        /**
+         * NanoTransaction
+         * @description An update with the run and commit that it belongs to. ``sentence``: what happened, in plain words.
+         */
+        NanoTransaction: {
+            /** T */
+            t: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "committed" | "blocked" | "rolled_back";
+            /** Reasons */
+            reasons: string[];
+            /** Pre Loss */
+            pre_loss: number | null;
+            /** Post Loss */
+            post_loss: number | null;
+            /** Grad Norm */
+            grad_norm: number | null;
+            /** Pre Max H */
+            pre_max_h: number | null;
+            /** Post Max H */
+            post_max_h: number | null;
+            /** Attempted Update Norm */
+            attempted_update_norm: number | null;
+            /** Update Norm */
+            update_norm: number;
+            /** Projected Fraction */
+            projected_fraction: number | null;
+            /** Canary Delta */
+            canary_delta: number | null;
+            /** Drift */
+            drift: number | null;
+            /** Run Id */
+            run_id: string;
+            /** Commit */
+            commit: string;
+            /** Turn */
+            turn: number;
+            /** Sentence */
+            sentence: string;
+        };
+        /**
+         * NanoTransactions
+         * @description The transactions of all runs that a session's state has seen, oldest first: ``total`` of them, of which these
+         *     begin at ``offset``. Counts are over all. ``grad_cap``, ``loss_ratio``, ``drift_budget``: the limits of the
+         *     session's policy (None: not enforced).
+         */
+        NanoTransactions: {
+            /** Session Id */
+            session_id: string;
+            /** Total */
+            total: number;
+            /** Offset */
+            offset: number;
+            /** Committed */
+            committed: number;
+            /** Blocked */
+            blocked: number;
+            /** Rolled Back */
+            rolled_back: number;
+            /** Grad Cap */
+            grad_cap: number | null;
+            /** Loss Ratio */
+            loss_ratio: number | null;
+            /** Drift Budget */
+            drift_budget: number | null;
+            /** Updates */
+            updates: components["schemas"]["NanoTransaction"][];
         };
         /**
          * NanoUpdate
@@ -3256,6 +3640,14 @@ export interface components {
         ResetRequest: {
             /** To */
             to?: string | null;
+        };
+        /**
+         * RevertRequest
+         * @description Body of a revert. ``commit``: the number of a turn or run, or a commit (a turn, a run, or another revert).
+         */
+        RevertRequest: {
+            /** Commit */
+            commit: string;
         };
         /** Roc */
         Roc: {
@@ -3834,7 +4226,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "init" | "turn" | "run" | "reset" | "fork";
+            kind: "init" | "turn" | "run" | "reset" | "fork" | "revert";
             /** Turn */
             turn: number;
             /**
@@ -8103,6 +8495,103 @@ export interface operations {
             };
         };
     };
+    transactions_api_sessions__session_id__updates_get: {
+        parameters: {
+            query?: {
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoTransactions"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     weights_api_sessions__session_id__weights_get: {
         parameters: {
             query?: {
@@ -8902,6 +9391,296 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Verification"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revert_api_sessions__session_id__revert_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevertRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSession"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    simulated_api_nano_simulate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NanoSimulate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoSimulation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    model_api_nano_model_get: {
+        parameters: {
+            query?: {
+                mode?: ("linear" | "nonlinear") | null;
+                session?: string | null;
+                at?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NanoModelInfo"];
                 };
             };
             /** @description Bad Request */

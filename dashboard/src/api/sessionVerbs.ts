@@ -3,7 +3,7 @@ import { queryOptions } from "@tanstack/react-query";
 import { keyOf, type SessionKind, type SessionRow, toRow } from "../lib/sessionRows";
 import { api, take } from "./client";
 import { queryClient, sessions } from "./queries";
-import type { NanoSession, SessionInfo } from "./types";
+import type { NanoSession, NanoSimulate, NanoSimulation, NanoTransactions, NanoWeights, SessionInfo } from "./types";
 
 const BASE: Record<SessionKind, string> = { text: "/api/text/sessions", nano: "/api/sessions" };
 
@@ -31,6 +31,63 @@ export const nanoSession = (id: string) =>
     staleTime: 5_000,
   });
 
+/** What each step of a run cost. Runs do not change. */
+export const nanoSteps = (id: string, run: string) =>
+  queryOptions({
+    queryKey: ["nano steps", run],
+    queryFn: () => take(api.GET("/api/sessions/{session_id}/runs/{run_id}/steps", { params: { path: { session_id: id, run_id: run } } })),
+    staleTime: Number.POSITIVE_INFINITY,
+    structuralSharing: false, // thousands of numbers
+  });
+
+const PAGE = 5_000;
+
+/** Every transaction that the state at that head has seen. */
+export const nanoTransactions = (id: string, head: string) =>
+  queryOptions({
+    queryKey: ["nano transactions", id, head],
+    queryFn: async (): Promise<NanoTransactions> => {
+      const updates: NanoTransactions["updates"] = [];
+      for (;;) {
+        const query = { offset: updates.length, limit: PAGE };
+        const page = await take(api.GET("/api/sessions/{session_id}/updates", { params: { path: { session_id: id }, query } }));
+        updates.push(...page.updates);
+        if (updates.length >= page.total || page.updates.length === 0) return { ...page, offset: 0, updates };
+      }
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    structuralSharing: false,
+  });
+
+/** The real model in a simulated world; the last one stays on show until the next is there. */
+export const nanoSimulation = (body: Partial<NanoSimulate> & { session: string; at: string }) =>
+  queryOptions({
+    queryKey: ["nano simulation", body],
+    queryFn: ({ signal }) => take(api.POST("/api/nano/simulate", { body: body as NanoSimulate, signal })) as Promise<NanoSimulation>,
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 60_000,
+    structuralSharing: false,
+    placeholderData: (before) => (before?.session_id === body.session ? before : undefined),
+  });
+
+export const nanoModel = (id: string, at: string) =>
+  queryOptions({
+    queryKey: ["nano model", at],
+    queryFn: () => take(api.GET("/api/nano/model", { params: { query: { session: id, at } } })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const nanoWeights = (id: string, at: string, against: string | null) =>
+  queryOptions({
+    queryKey: ["nano weights", at, against],
+    queryFn: () => {
+      const query = { at, ...(against && { against }) };
+      return take(api.GET("/api/sessions/{session_id}/weights", { params: { path: { session_id: id }, query } })) as Promise<NanoWeights>;
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    structuralSharing: false,
+  });
+
 /** One list a kind; each may fail on its own. */
 export const lists = [
   { ...sessions, select: (found: SessionInfo[]): SessionRow[] => found.map((entry) => toRow("text", entry)) },
@@ -56,7 +113,7 @@ export const sessionDiff = (a: SessionRef, from: string, b: SessionRef, to: stri
   });
 
 /** Reads anew what a verb changed: the lists, the session and its log. Done when what is on show has it. */
-async function reread({ kind, id }: SessionRef): Promise<void> {
+export async function reread({ kind, id }: SessionRef): Promise<void> {
   const keys = [sessions.queryKey, nanoSessions.queryKey, ["session", id], ["session", keyOf(kind, id)], ["commits", keyOf(kind, id)]];
   await Promise.all(keys.map((queryKey) => queryClient.invalidateQueries({ queryKey })));
 }

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type ChartMark, groupMarks } from "./marks";
+import { type ChartMark, groupMarks, rowsOf } from "./marks";
 
 const mark = (x: number, changes: Partial<ChartMark> = {}): ChartMark => ({ x, decision: "blocked", row: 0, ...changes });
 
@@ -19,4 +19,11 @@ it("keeps two runs apart by row and letter", () => {
     ["B blocked", 1],
   ]);
   expect(groupMarks([], (x) => x, 0, 10)).toEqual([]);
+});
+
+it("gives committed writes no word and no row of shapes", () => {
+  const committed = { x: 5, decision: "committed" as const, row: 0 };
+  expect(groupMarks([committed], (x) => x, 0, 100)).toEqual([]);
+  expect(rowsOf([committed])).toBe(0);
+  expect(rowsOf([committed, { x: 6, decision: "blocked", row: 1 }])).toBe(2);
 });

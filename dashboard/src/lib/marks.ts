@@ -1,4 +1,5 @@
-/** Refused chunks on a chart: a dashed line, a shape above it, and the word where there is room. Drawing apart, pure. */
+/** Writes on a chart. Refused ones: a dashed line, a shape above it, and the word where there is room; committed ones: a tick
+ *  at the foot. And named parts of its axis. Drawing apart, pure. */
 import type { Decision } from "../api/types";
 import { DECISION_LABEL } from "./events";
 
@@ -6,7 +7,7 @@ export type Refusal = Exclude<Decision, "committed">;
 
 export interface ChartMark {
   x: number;
-  decision: Refusal;
+  decision: Decision;
   /** Line of shapes above the plot, from the bottom: one per overlaid run. */
   row: number;
   /** The run's letter, where two are overlaid. */
@@ -28,13 +29,27 @@ export interface MarkGroup {
 
 const NEAR = 11;
 
+const isRefused = (mark: ChartMark): mark is ChartMark & { decision: Refusal } => mark.decision !== "committed";
+
+/** Lines of shapes above the plot: none where nothing was refused. */
+export const rowsOf = (marks: readonly ChartMark[]): number => marks.reduce((most, mark) => (isRefused(mark) ? Math.max(most, mark.row + 1) : most), 0);
+
+/** A named part of the horizontal axis; `on`: it is pointed at. */
+export interface ChartBand {
+  name: string;
+  from: number;
+  to: number;
+  on: boolean;
+}
+
 /** Neighbours with one decision share their word: `blocked` or `A blocked ×5`. Places in CSS pixels, ascending. */
 export function groupMarks(marks: readonly ChartMark[], place: (x: number) => number, start: number, end: number): MarkGroup[] {
-  const rows = [...new Set(marks.map((mark) => mark.row))];
+  const refused = marks.filter(isRefused);
+  const rows = [...new Set(refused.map((mark) => mark.row))];
   return rows.flatMap((row) => {
     const groups: (MarkGroup & { n: number })[] = [];
-    const letter = marks.find((mark) => mark.row === row)?.letter;
-    for (const mark of marks) {
+    const letter = refused.find((mark) => mark.row === row)?.letter;
+    for (const mark of refused) {
       if (mark.row !== row) continue;
       const at = place(mark.x);
       const open = groups.at(-1);
@@ -53,7 +68,7 @@ export function groupMarks(marks: readonly ChartMark[], place: (x: number) => nu
   });
 }
 
-const COLOUR: Record<Refusal, string> = { blocked: "--warn", rolled_back: "--bad" };
+const COLOUR: Record<Decision, string> = { committed: "--good", blocked: "--warn", rolled_back: "--bad" };
 
 interface Box {
   left: number;
@@ -72,13 +87,23 @@ export function drawMarks(
   colour: (name: string) => string,
 ): void {
   if (marks.length === 0) return;
+  const refused = marks.filter(isRefused);
   ctx.save();
   ctx.lineWidth = ratio;
-  ctx.globalAlpha = marks.length > 60 ? 0.25 : 0.55;
   for (const mark of marks) {
-    const x = Math.round(place(mark.x));
+    const x = Math.round(place(mark.x)) + ratio / 2;
     if (x < box.left || x > box.left + box.width) continue;
     ctx.strokeStyle = colour(COLOUR[mark.decision]);
+    if (!isRefused(mark)) {
+      ctx.globalAlpha = 0.8;
+      ctx.setLineDash([]);
+      ctx.beginPath();
+      ctx.moveTo(x, box.top + box.height - 6 * ratio);
+      ctx.lineTo(x, box.top + box.height);
+      ctx.stroke();
+      continue;
+    }
+    ctx.globalAlpha = refused.length > 60 ? 0.25 : 0.55;
     ctx.setLineDash(mark.decision === "blocked" ? [3 * ratio, 3 * ratio] : [ratio, 2 * ratio]);
     ctx.beginPath();
     ctx.moveTo(x, box.top);
@@ -88,7 +113,7 @@ export function drawMarks(
   ctx.globalAlpha = 1;
   ctx.setLineDash([]);
   const level = (row: number) => box.top - (7 + 13 * row) * ratio;
-  for (const mark of marks) {
+  for (const mark of refused) {
     ctx.fillStyle = colour(COLOUR[mark.decision]);
     shape(ctx, mark.decision, place(mark.x), level(mark.row), 3.4 * ratio);
   }
@@ -123,4 +148,38 @@ function shape(ctx: CanvasRenderingContext2D, decision: Refusal, x: number, y: n
     ctx.closePath();
   }
   ctx.fill();
+}
+
+/** The part that is pointed at as a field between two lines, with its name; the borders of the others as thin lines. */
+export function drawBands(
+  ctx: CanvasRenderingContext2D,
+  bands: readonly ChartBand[],
+  place: (x: number) => number,
+  box: Box,
+  ratio: number,
+  colour: (name: string) => string,
+): void {
+  ctx.save();
+  ctx.lineWidth = ratio;
+  ctx.font = `${10.5 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+  ctx.textBaseline = "top";
+  const inside = (x: number) => Math.round(Math.min(box.left + box.width, Math.max(box.left, place(x))));
+  for (const band of bands) {
+    const [left, right] = [inside(band.from), inside(band.to)];
+    if (band.on) {
+      ctx.fillStyle = colour("--accent-soft");
+      ctx.fillRect(left, box.top, right - left, box.height);
+    }
+    ctx.strokeStyle = colour(band.on ? "--accent" : "--line-strong");
+    ctx.beginPath();
+    for (const x of band.on ? [left, right] : [right]) {
+      ctx.moveTo(x, box.top);
+      ctx.lineTo(x, box.top + box.height);
+    }
+    ctx.stroke();
+    if (!band.on || ctx.measureText(band.name).width + 10 * ratio > box.left + box.width - left) continue;
+    ctx.fillStyle = colour("--accent");
+    ctx.fillText(band.name, left + 5 * ratio, box.top + 4 * ratio);
+  }
+  ctx.restore();
 }

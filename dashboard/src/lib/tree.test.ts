@@ -4,7 +4,7 @@ import type { SessionRow } from "./sessionRows";
 import { buildTree, nameOf, neighbour, path, type TreeNode } from "./tree";
 
 const commit = (id: string, parent: string | null, session: string, more: Partial<CommitInfo> = {}): CommitInfo => ({
-  commit: id, short: id, parent, kind: parent ? "turn" : "init", turn: 1, summary: "", state: id, session, to: null,
+  commit: id, short: id, parent, kind: parent ? "turn" : "init", turn: 1, summary: "", state: id, session, to: null, reverted: null,
   head: false, tags: [], committed: 0, blocked: 0, rolled_back: 0, drift: null, created_at: `2026-01-01T00:00:0${id.slice(-1)}Z`, ...more,
 });
 const row = (id: string): SessionRow => ({

@@ -130,15 +130,15 @@ function closer(from: TreeNode, a: TreeNode, b: TreeNode): boolean {
   return lanes < 0 || (lanes === 0 && Math.abs(a.column - from.column) < Math.abs(b.column - from.column));
 }
 
-/** Commits from the initial state to a session's head. */
-export function path(log: readonly CommitInfo[]): CommitInfo[] {
+/** Commits from the initial state to a session's head, or to the one that is named. */
+export function path(log: readonly CommitInfo[], to?: string): CommitInfo[] {
   const byId = new Map(log.map((commit) => [commit.commit, commit]));
   const found: CommitInfo[] = [];
-  for (let at = log.find((commit) => commit.head); at; at = at.parent === null ? undefined : byId.get(at.parent)) found.push(at);
+  for (let at = to === undefined ? log.find((commit) => commit.head) : byId.get(to); at; at = at.parent === null ? undefined : byId.get(at.parent)) found.push(at);
   return found.reverse();
 }
 
-const NAMES: Record<CommitInfo["kind"], string> = { init: "start", turn: "turn", run: "run", reset: "reset", fork: "fresh rule" };
+const NAMES: Record<CommitInfo["kind"], string> = { init: "start", turn: "turn", run: "run", reset: "reset", fork: "fresh rule", revert: "revert" };
 
 /** `start`, `turn 3`, `run 2`, `reset`. */
 export const nameOf = (commit: CommitInfo): string =>

@@ -73,3 +73,6 @@ export const Tag = icon(
 );
 export const Check = icon(<path d="m3 8.6 3.2 3.2L13 4.6" />);
 export const Close = icon(<path d="m4 4 8 8M12 4l-8 8" />);
+export const Pause = icon(<path d="M5.2 3.2v9.6M10.8 3.2v9.6" strokeWidth="2.6" />);
+export const Back = icon(<path d="M12 3.5 6 8l6 4.5ZM4 3.5v9" />);
+export const Forth = icon(<path d="m4 3.5 6 4.5-6 4.5ZM12 3.5v9" />);

@@ -10,7 +10,7 @@ import { DecisionMark } from "../../ui/Status";
 import { ForkDialog } from "../../ui/ForkDialog";
 import classes from "./LogDrawer.module.css";
 
-const KIND: Record<CommitInfo["kind"], string> = { init: "Start", turn: "Turn", run: "Run", reset: "Reset", fork: "Fork" };
+const KIND: Record<CommitInfo["kind"], string> = { init: "Start", turn: "Turn", run: "Run", reset: "Reset", fork: "Fork", revert: "Revert" };
 
 /** Every commit of a session, newest first; each can be forked from. */
 export function LogDrawer({ sessionId, opened, onClose }: { sessionId: string; opened: boolean; onClose: () => void }) {

@@ -1,6 +1,7 @@
 import { Handle, type Node, type NodeProps, Position } from "@xyflow/react";
 import { memo, useEffect, useRef } from "react";
 import { nameOf, type TreeNode } from "../../lib/tree";
+import { marks, useIsMarked } from "../../ui/useMarked";
 import { KindBadge } from "./KindBadge";
 import classes from "./Tree.module.css";
 
@@ -22,6 +23,7 @@ const MIDDLE = { top: 16 };
 export const CommitNode = memo(function CommitNode({ id, data }: NodeProps<CommitFlowNode>) {
   const { node, role, tab, focus } = data;
   const { commit, heads, tags } = node;
+  const marked = useIsMarked(id);
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (focus) button.current?.focus({ preventScroll: true });
@@ -39,9 +41,11 @@ export const CommitNode = memo(function CommitNode({ id, data }: NodeProps<Commi
         data-kind={commit.kind}
         data-role={role ?? undefined}
         data-head={heads.length > 0 || undefined}
+        data-marked={marked || undefined}
         aria-current={role === "shown" || undefined}
         title={commit.summary}
         tabIndex={tab ? 0 : -1}
+        {...marks(id)}
       >
         <span className={classes.mark}>
           <i aria-hidden="true" />

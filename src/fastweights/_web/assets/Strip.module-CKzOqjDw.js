@@ -1,0 +1,1 @@
+var e={strip:`_strip_qreuq_2`,head:`_head_qreuq_13`,actions:`_actions_qreuq_29`,figures:`_figures_qreuq_35`,about:`_about_qreuq_50`,note:`_note_qreuq_51`};export{e as t};

@@ -1,1 +1,0 @@
-var e={strip:`_strip_qreuq_2`,head:`_head_qreuq_13`,actions:`_actions_qreuq_29`,figures:`_figures_qreuq_35`,about:`_about_qreuq_50`,note:`_note_qreuq_51`},t={scroll:`_scroll_1x95n_1`,table:`_table_1x95n_7`,right:`_right_1x95n_32`,show:`_show_1x95n_35`,name:`_name_1x95n_41`,clip:`_clip_1x95n_66`};export{e as n,t};
