@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
+from fastweights.cli.eval_kv import kv
 from fastweights.cli.eval_nano import nano
 from fastweights.cli.policies import named_policy
 from fastweights.hints import validate_given
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 app = App(name="eval", help="Measure a model.")
 app.command(nano)
+app.command(kv)
 
 
 @app.command
@@ -25,6 +27,7 @@ def ppl(
     model: str | None = None,
     split: Literal["all", "heldout"] = "all",
     stream: Annotated[bool, Parameter(negative="--cold")] = True,
+    reset_every: int | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
 ) -> None:
     """Bits per byte of a file: how well the model predicts each byte from those before it.
@@ -39,12 +42,26 @@ def ppl(
         heldout: only the last part of the file, cut where training would cut it.
     stream
         Carry the state from front to end; --cold: windows of 64 tokens, each without history.
+    reset_every
+        Start from a fresh state every so many tokens, e.g. the length that a TTT model was trained on.
     device
         auto, cpu, cuda or mps (default: TEXT_LM_DEVICE, else auto).
     """
     from fastweights.services import evaluation
 
-    found = evaluation.ppl(output.current().store(), file, model_id=model, split=split, stream=stream, device=device)
+    if reset_every is not None and reset_every < 1:
+        raise output.UsageError(f"--reset-every {reset_every}: give 1 or more tokens, or leave it out")
+    found = evaluation.ppl(
+        output.current().store(),
+        file,
+        model_id=model,
+        split=split,
+        stream=stream,
+        reset_every=reset_every,
+        device=device,
+    )
+    if found["warning"]:
+        output.current().notice(found["warning"])
     output.current().emit(
         found,
         f"{found['model_id']} on {file} ({found['mode']}, {split}): {found['bits_per_byte']:.4f} bits per byte over "

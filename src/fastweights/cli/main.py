@@ -16,6 +16,7 @@ from fastweights.errors import FastweightsError
 VERBS = {
     "up": "Serve the API and the dashboard on one port.",
     "train": "Train a model on text.",
+    "meta": "Meta-learn a TTT-E2E model.",
     "models": "List, show, import, export and remove models.",
     "generate": "Sample text from a model.",
     "chat": "Talk to a session; its fast weights learn as it reads.",
@@ -23,7 +24,7 @@ VERBS = {
     "monitor": "Read any text through the guard and show every write.",
     "redteam": "Attack a model and its guard; report success against utility.",
     "nano": "Nano: weights that learn a world whose friction is hidden.",
-    "eval": "Measure: bits per byte of any text, or Nano over many worlds.",
+    "eval": "Measure: bits per byte of any text, Nano over many worlds, KV retrieval.",
     "bench": "Measure speed; each bench checks that its fast path is right first.",
     "doctor": "What is installed and works.",
     "fsck": "Check a store, and repair it.",

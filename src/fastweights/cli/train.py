@@ -121,6 +121,11 @@ def train(
                 store, resume, changes, preset=preset, corpus=corpus, model_id=model_id, where=where, hooks=hooks
             )
         result["reason"] = caught()
+    finish(shared, result, first=first)
+
+
+def finish(shared: output.Output, result: dict[str, Any], *, first: bool = True) -> None:
+    """Says what a run found (``first``: only one process speaks), and ends as it ended."""
     if first:
         shared.emit(result, lambda: _summary(result))
     if result["status"] == "interrupted":

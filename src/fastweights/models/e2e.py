@@ -21,6 +21,7 @@ from fastweights.core.losses import cross_entropy_B
 from fastweights.core.rules import SGD
 from fastweights.core.spec import select
 from fastweights.core.state import Chunk, Weights
+from fastweights.errors import FastweightsError
 from fastweights.layers.attention import WindowAttention
 from fastweights.layers.linear import Linear
 from fastweights.layers.norm import RMSNorm
@@ -94,7 +95,10 @@ class E2ETransformer(nn.Module):
         nn.init.normal_(self.embedding.weight, std=config.embedding_std or config.init_std)
         nn.init.normal_(self.head.weight, std=config.init_std)
         own = [name for name, _ in self.named_parameters() if name.startswith(("suffix_blocks.", "ln_f.", "head."))]
-        self.fast_names = select(own, config.inner.patterns())
+        try:
+            self.fast_names = select(own, config.inner.patterns())
+        except ValueError as error:
+            raise FastweightsError(f"ttt_param_filter {config.inner.ttt_param_filter!r}: {error}") from None
         """Parameters that learn as the model reads."""
         count, start = len(self.fast_names), torch.tensor(config.inner.lr).log()
         self.inner_log_rates = nn.Parameter(start.repeat(count)) if config.inner.learned_rates else None
