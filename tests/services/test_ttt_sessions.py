@@ -1,6 +1,7 @@
 """Sessions and monitor on models whose recurrent state is their fast weights: every write goes through the guard,
 those of a reply too."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import MonitorService
 from fastweights.services.records import MonitorRequest, Sampling, SessionOptions
 from fastweights.services.transcript import describe_turn
+from fastweights.store.models import Models
 from fastweights.store.root import Store
 from fastweights.store.tensors import loads
 from tests.small_ttt import MIXERS, save_random_ttt
@@ -233,6 +235,19 @@ def test_ppl(store: Store, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(TEXT)
     stream, cold = (ppl(store, tmp_path / "text", model_id="ttt", stream=s)["bits_per_byte"] for s in (True, False))
     assert 0 < stream != cold > 0
+
+
+def test_ppl_past_the_trained_length(store: Store, tmp_path: Path) -> None:
+    save_random_ttt(store)
+    (tmp_path / "text").write_text(TEXT)
+    manifest = Models(store).path("ttt") / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**fields, "train_config": {"seq_len": 32, "reading": "samples"}}))
+    whole = ppl(store, tmp_path / "text", model_id="ttt")
+    assert "--reset-every 32" in whole["warning"]
+    pieces = ppl(store, tmp_path / "text", model_id="ttt", reset_every=32)
+    assert (pieces["mode"], pieces["reset_every"], pieces["warning"]) == ("cold", 32, None)
+    assert pieces["bits_per_byte"] != whole["bits_per_byte"]
 
 
 def test_chat_over_http(store: Store) -> None:

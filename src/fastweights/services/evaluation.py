@@ -16,32 +16,53 @@ def ppl(
     model_id: str | None = None,
     split: Literal["all", "heldout"] = "all",
     stream: bool = True,
+    reset_every: int | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
     """Bits per byte of a file under a model (none: the latest usable one), as the JSON that ``eval ppl`` prints.
 
-    ``split="heldout"``: the last part of the file, as large as the model's own training held out.
+    ``split="heldout"``: the last part of the file, as large as the model's own training held out. ``reset_every``: a
+    fresh state every so many tokens (None: never, or every 64 where ``stream`` is false). ``warning``: None, or that a
+    TTT model was read past the length that it was trained on.
     """
     import torch
 
     from fastweights.evals.perplexity import perplexity
     from fastweights.models.device import pick_device, threads_for
     from fastweights.models.registry import load_model
+    from fastweights.models.scoring import COLD_WINDOW
 
     models = Models(store)
     model_id = models.resolve(model_id)
     loaded = load_model(models.path(model_id), pick_device(device))
     torch.set_num_threads(threads_for(sum(p.numel() for p in loaded.lm.parameters())))
     fraction = float(loaded.manifest.get("train_config", {}).get("val_fraction", 0.1))
-    found = perplexity(loaded.lm, loaded.tokenizer, file, split=split, val_fraction=fraction, stream=stream)
+    stream, window = stream and reset_every is None, reset_every or COLD_WINDOW
+    how: dict[str, Any] = {"split": split, "val_fraction": fraction, "stream": stream, "cold_window": window}
+    found = perplexity(loaded.lm, loaded.tokenizer, file, **how)
+    read = found.tokens if stream else min(found.tokens, window)
     return {
         "model_id": model_id,
         "file": str(file),
         "split": split,
         "mode": "stream" if stream else "cold",
+        "reset_every": None if stream else window,
+        "warning": _too_long(loaded.lm, loaded.manifest.get("train_config", {}), read),
         **found.as_dict(),
         "cpu_seconds": cpu_seconds(),
     }
+
+
+def _too_long(lm: Any, trained: dict[str, Any], read: int) -> str | None:
+    """What to say of a TTT model that reads so many tokens on end; docs/ttt.md has the measurement."""
+    length = trained.get("seq_len")
+    fast = lm.config.kind == "ttt_lm" and lm.config.attention is None
+    if not fast or not length or read <= length or trained.get("reading") == "streams":
+        return None
+    return (
+        f"the model was trained on {length} tokens at a time and read {read:,} on end: its weights grow as it reads,"
+        f" and past its length it may predict ever worse; --reset-every {length} starts afresh"
+    )
 
 
 def logits(
