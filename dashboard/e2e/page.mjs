@@ -1,5 +1,6 @@
 // What every page has: keyboard, themes, narrow screens.
 import { axe, becomes, openPage, same, settled, shot, until } from "./harness.mjs";
+import { nanoNarrow } from "./nano.mjs";
 
 /** `g` and a key; the two may come too far apart where the machine is busy, so they are pressed again. */
 async function go(page, key, url) {
@@ -35,6 +36,8 @@ export async function keyboard(page) {
   await page.getByRole("heading", { name: "Monitor a text" }).waitFor();
   await go(page, "e", /\/sessions/);
   await page.getByRole("heading", { name: "Sessions" }).waitFor();
+  await go(page, "n", /\/nano/);
+  await page.getByRole("heading", { name: "Nano", exact: true }).waitFor();
   await go(page, "r", /\/redteam/);
   await page.getByRole("heading", { name: "Attack a model" }).waitFor();
   await go(page, "c", /\/chat/);
@@ -122,6 +125,7 @@ export async function narrow(browser, url) {
   await tooWide(page, "/sessions");
   await shot(page, "narrow-sessions");
   await axe(page, "sessions at 380 px");
+  await nanoNarrow(page, tooWide);
   await page.goto("/chat");
   await page.getByRole("button", { name: "Show the sessions" }).click();
   const drawer = page.getByRole("dialog", { name: "Sessions" });

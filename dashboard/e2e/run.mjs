@@ -2,6 +2,7 @@
 import * as chat from "./chat.mjs";
 import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
 import { keyboard, narrow, themes } from "./page.mjs";
+import * as nano from "./nano.mjs";
 import * as redteam from "./redteam.mjs";
 import * as sessions from "./sessions.mjs";
 import * as sentry from "./sentry.mjs";
@@ -35,6 +36,13 @@ try {
     sessions.sessionsVerbs,
     sessions.sessionsCompare,
     sessions.sessionsStay,
+    nano.nanoRun,
+    nano.nanoLineage,
+    nano.nanoWeights,
+    nano.nanoTransactions,
+    nano.nanoPhysics,
+    nano.nanoArchitecture,
+    nano.nanoThemes,
     sentry.sentryEmpty,
     sentry.sentryDemo,
     sentry.sentryReload,

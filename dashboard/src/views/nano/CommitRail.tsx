@@ -21,7 +21,8 @@ export function CommitRail({ view }: { view: NanoView }) {
   const show = (commit: CommitInfo) => put({ at: commit.head ? null : commit.commit });
   const onKey = (event: KeyboardEvent) => {
     const last = line.length - 1;
-    const here = line.indexOf(at);
+    const focused = (event.target as HTMLElement).dataset.stop;
+    const here = line.findIndex((commit) => commit.commit === focused);
     const to = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: last }[event.key];
     if (to === undefined) return;
     event.preventDefault();
