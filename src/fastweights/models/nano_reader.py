@@ -201,7 +201,8 @@ class NanoReader:
             world, path = walk.advance(min(steps, CHUNK - state.open_steps))
             steps -= len(path)
             before = state.world.step
-            state, errors_VON, write, begun_h_BD = self._block(state, begun, begun_h_BD, path, frozen)
+            with torch.inference_mode():  # a tenth to a quarter faster than without gradients
+                state, errors_VON, write, begun_h_BD = self._block(state, begun, begun_h_BD, path, frozen)
             state = replace(state, world=world)
             yield Part(state, _columns(before, errors_VON, world, path, write), errors_VON, write)
 
