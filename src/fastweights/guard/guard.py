@@ -150,7 +150,7 @@ class Guard:
         projected = self.projector(proposal, grads)
         if self.projector.mode == "enforce":
             projected = self.projector.shorten(
-                projected, lambda weights: largest_rise(self._losses(learner, weights), evidence.before)
+                projected, lambda weights: largest_rise(self._losses(learner, weights), evidence.before), grads
             )
         if projected is proposal:
             return proposal, 0.0

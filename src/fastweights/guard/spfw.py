@@ -135,8 +135,12 @@ class SPFW:
             proposal, {name: map_rows(lambda _, n=name: projected[n], d) for name, d in proposal.delta.items()}
         )
 
-    def shorten(self, proposal: Proposal, rise_of: Callable[[Weights], float | None]) -> Proposal:
+    def shorten(
+        self, proposal: Proposal, rise_of: Callable[[Weights], float | None], canary_grads: Mapping[str, Any]
+    ) -> Proposal:
         """The proposal scaled down until no canary rises by more than ``max_rise``; itself where none does.
+
+        Of a table only the rows that a canary reads are scaled: the others cannot raise it.
 
         ``rise_of``: the largest canary rise under given weights. Without a first-order rise, the rest is of second
         order, so the square root of its excess is how far the step is too long. It never gets shorter than a twentieth:
@@ -148,7 +152,7 @@ class SPFW:
             if rise is None or not rise > self.max_rise:  # also NaN, which the finite check refuses
                 break
             scale = max(0.9 * scale * math.sqrt(self.max_rise / rise), _SHORTEST)
-            scaled = {name: map_rows(lambda v, c=scale: c * v, d) for name, d in proposal.delta.items()}
+            scaled = {name: _scaled(d, scale, canary_grads[name]) for name, d in proposal.delta.items()}
             short = _with_delta(proposal, scaled)
         return short
 
@@ -156,6 +160,14 @@ class SPFW:
 def _along(grads: Tensor | RowDelta, delta: Tensor | RowDelta) -> Tensor:
     """Canary gradients at the entries that the delta changes: no other entry is written."""
     return values_of(grads) if not isinstance(delta, RowDelta) else cast(RowDelta, grads).at(delta.rows_N)
+
+
+def _scaled(delta: Tensor | RowDelta, scale: float, grads: Tensor | RowDelta) -> Tensor | RowDelta:
+    """The delta times ``scale``; of a table where a canary reads."""
+    if not isinstance(delta, RowDelta):
+        return scale * delta
+    read_N = torch.isin(delta.rows_N, cast(RowDelta, grads).rows_N)
+    return RowDelta(delta.rows_N, torch.where(read_N, scale * delta.values_BN, delta.values_BN))
 
 
 def _with_delta(proposal: Proposal, delta: Delta) -> Proposal:
