@@ -1,0 +1,100 @@
+"""A vocabulary as a binary tree: a token is a path of yes/no decisions, few for frequent tokens.
+
+A distribution over V tokens becomes V - 1 probabilities, of which a token's own path needs about its length in bits;
+so a memory learns a handful of numbers a token, and none of the rest has to be looked at.
+Legend: V tokens, N nodes (V - 1), D longest path, T positions, M decisions.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+LIMIT = 12.0  # of a log odds
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTree:
+    """``node_VD``, ``bit_VD`` and ``on_VD``: each token's path, its decisions, and how long it is.
+
+    ``leaf_V``: the tokens from left to right; node n's left part is ``leaf_V[low_N[n]:split_N[n]]``, its right part
+    ``leaf_V[split_N[n]:high_N[n]]``.
+    """
+
+    node_VD: Array
+    bit_VD: Array
+    on_VD: Array
+    leaf_V: Array
+    low_N: Array
+    split_N: Array
+    high_N: Array
+
+    @property
+    def nodes(self) -> int:
+        return len(self.low_N)
+
+    def log_odds(self, logits_TV: Array, position_M: Array | None = None, node_M: Array | None = None) -> Array:
+        """Of "right" under a softmax: at one node of one position each ``[M]``, or at all of them ``[T, N]``."""
+        p_TV = np.exp(logits_TV[:, self.leaf_V] - logits_TV.max(1, keepdims=True)).astype(np.float64)
+        sum_TV = np.zeros((len(p_TV), p_TV.shape[1] + 1))
+        np.cumsum(p_TV, axis=1, out=sum_TV[:, 1:])
+        at = (slice(None),) if position_M is None else (position_M,)
+        nodes = slice(None) if node_M is None else node_M
+        split = sum_TV[(*at, self.split_N[nodes])]
+        left = split - sum_TV[(*at, self.low_N[nodes])]
+        right = sum_TV[(*at, self.high_N[nodes])] - split
+        odds = np.log(np.maximum(right, 1e-12)) - np.log(np.maximum(left, 1e-12))
+        return np.clip(odds, -LIMIT, LIMIT).astype(np.float32)
+
+    def log_probabilities(self, odds_N: Array) -> Array:
+        """``[V]`` of one position's log odds at all nodes."""
+        right_N, left_N = -np.logaddexp(0, -odds_N), -np.logaddexp(0, odds_N)
+        step_VD = np.where(self.bit_VD > 0, right_N[self.node_VD], left_N[self.node_VD])
+        return (step_VD * self.on_VD).sum(1).astype(np.float32)
+
+
+def huffman(count_V: Sequence[int]) -> TokenTree:
+    """The tree of Huffman (1952) for these counts (integers: the same tree on every machine); at least two tokens."""
+    vocab = len(count_V)
+    if vocab < 2:
+        raise ValueError(f"a tree wants two tokens, not {vocab}")
+    heap = [(int(count), token) for token, count in enumerate(count_V)]
+    heapq.heapify(heap)
+    children: list[tuple[int, int]] = []
+    while len(heap) > 1:
+        (a, left), (b, right) = heapq.heappop(heap), heapq.heappop(heap)
+        children.append((left, right))
+        heapq.heappush(heap, (a + b, vocab + len(children) - 1))
+    low_N, split_N, high_N = (np.zeros(vocab - 1, np.int64) for _ in range(3))
+    paths: dict[int, list[tuple[int, int]]] = {}
+    leaves: list[int] = []
+    todo: list[tuple[int, list[tuple[int, int]], str]] = [(heap[0][1], [], "enter")]
+    while todo:
+        at, path, what = todo.pop()
+        if at < vocab:
+            paths[at] = path
+            leaves.append(at)
+            continue
+        node = at - vocab
+        left, right = children[node]
+        if what == "enter":
+            low_N[node] = len(leaves)
+            todo += [(at, path, "middle"), (left, [*path, (node, 0)], "enter")]
+        elif what == "middle":
+            split_N[node] = len(leaves)
+            todo += [(at, path, "leave"), (right, [*path, (node, 1)], "enter")]
+        else:
+            high_N[node] = len(leaves)
+    longest = max(map(len, paths.values()))
+    node_VD, bit_VD = np.zeros((vocab, longest), np.int64), np.zeros((vocab, longest), np.float32)
+    on_VD = np.zeros((vocab, longest), bool)
+    for token, path in paths.items():
+        for depth, (node, bit) in enumerate(path):
+            node_VD[token, depth], bit_VD[token, depth], on_VD[token, depth] = node, bit, True
+    return TokenTree(node_VD, bit_VD, on_VD, np.array(leaves), low_N, split_N, high_N)
