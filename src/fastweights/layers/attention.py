@@ -77,13 +77,14 @@ def _seen(
 
 
 def _by_parts(run: Callable[..., tuple[Tensor, ...]], seen: Tensor, *blocks: Tensor) -> tuple[Tensor, ...]:
-    """``run`` on a few blocks of queries at a time."""
+    """``run`` on a few blocks of queries at a time, without autocast (a gradient may be asked for within one)."""
     B, H, N, _, _ = blocks[0].shape
     limit = _SCORES if seen.device.type == "cpu" else _SCORES_DEVICE
     size = max(1, limit // (B * H * seen.shape[-2] * seen.shape[-1]))
-    if size >= N:
-        return run(seen, *blocks)
-    parts = [run(*part) for part in zip(*(x.split(size, dim=2) for x in (seen, *blocks)), strict=True)]
+    with torch.autocast(seen.device.type, enabled=False):
+        if size >= N:
+            return run(seen, *blocks)
+        parts = [run(*part) for part in zip(*(x.split(size, dim=2) for x in (seen, *blocks)), strict=True)]
     return tuple(torch.cat(part, dim=2) for part in zip(*parts, strict=True))
 
 

@@ -9,9 +9,13 @@ from torch.nn import functional as F
 
 
 class RMSNorm(nn.RMSNorm):
-    """``nn.RMSNorm`` over the last dimension; ``functional_call`` may give a weight ``[B, D]``: each sequence's own."""
+    """``nn.RMSNorm`` over the last dimension, in the dtype of its weight.
+
+    ``functional_call`` may give a weight ``[B, D]``: each sequence's own.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
         if self.weight.dim() == 1:
             return super().forward(x)
         batch, width = self.weight.shape
