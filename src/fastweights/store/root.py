@@ -6,6 +6,7 @@ import secrets
 import stat
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from fastweights.errors import FastweightsError
 
@@ -48,6 +49,8 @@ class Store:
         if not text or "\0" in text:
             raise FastweightsError(f"root {text!r} is not a folder name: give --root DIR or set ARTIFACTS_ROOT")
         self.root = Path(text).expanduser().resolve()
+        self.listed: dict[str, Any] = {}
+        """What this process listed last, by folder: a cache of :func:`fastweights.store.index.cached_records`."""
         if self.root.exists() and not self.root.is_dir():
             raise FastweightsError(f"root {str(self.root)!r} is a file: give a folder with --root or ARTIFACTS_ROOT")
 

@@ -60,7 +60,9 @@ class Sessions:
             options = record["options"]
             return Meta(**{**record, "options": same.setdefault(atomic.dump_json(options), options)})
 
-        metas, _ = cached_records(self.store, self.folder, META, lambda path: vars(read_meta(path)), take)
+        metas, _ = cached_records(
+            self.store, self.folder, META, lambda path: vars(read_meta(path)), take, remember=True
+        )
         return sorted(metas.values(), key=lambda m: (m.updated_at, m.id), reverse=True)
 
     def read(self, commit_id: str) -> Commit:
