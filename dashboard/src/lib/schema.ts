@@ -23,7 +23,7 @@ export function field(openapi: unknown, schema: string, path: string): Field {
   let inherited: unknown = undefined;
   for (const name of path.split(".")) {
     node = follow(schemas, record(record(node.properties)[name]));
-    inherited = "default" in node ? node.default : record(inherited)[name];
+    inherited = record(inherited)[name] ?? node.default; // what the whole says of its part goes before the part's own
   }
   const bounds = [node, ...(Array.isArray(node.anyOf) ? node.anyOf.map(record) : [])];
   const pick = (key: string): number | undefined => bounds.map((entry) => number(entry[key])).find((v) => v !== undefined);

@@ -45,7 +45,7 @@ export function Details({ node, of, onSession, from, onFrom, root, onShow }: Pro
         />
       ) : (
         <p className={classes.of}>
-          of {node.kind === "text" ? <Link href={`/chat/${of.id}`}>{of.id}</Link> : <b>{of.id}</b>}
+          of <Link href={node.kind === "text" ? `/chat/${of.id}` : `/nano/${of.id}/overview?at=${node.id}`}>{of.id}</Link>
         </p>
       )}
       {commit.summary && <p className={classes.summary}>{commit.summary}</p>}
