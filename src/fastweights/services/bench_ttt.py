@@ -46,8 +46,8 @@ def bench_ttt(
     import torch
 
     from fastweights.core.memory import keep_freed_memory
+    from fastweights.layers.ttt_ways import WAYS
     from fastweights.models.device import pick_device, set_threads
-    from fastweights.services.bench_ttt_ways import WAYS
 
     if seq % chunk or seq < chunk or min(batch, heads, chunk) < 1:
         raise FastweightsError(f"seq={seq} must be a multiple of chunk={chunk}: all ways then do the same work")

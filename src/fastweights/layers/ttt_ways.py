@@ -1,6 +1,6 @@
 """The ways of ``bench ttt`` to read a text: from ``W [P, D, D]``, ``q, k, v [P, T, D]`` and rates ``c [P, T, 1]``.
 
-Each gives ``(y [P, T, D], W after the text)``. Torch loads here: import when the bench runs.
+Each gives ``(y [P, T, D], W after the text)``.
 Legend: P sequences times heads, T tokens, D width of a head, L tokens of a chunk.
 """
 
