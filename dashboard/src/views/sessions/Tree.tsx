@@ -12,7 +12,7 @@ const TALL = 56;
 const COLUMN = 160;
 const LANE = 68;
 /** From here on only what is in view is in the document. */
-const MANY = 120;
+const MANY = 1200;
 const EDGE = 26;
 
 const types = { commit: CommitNode };
