@@ -21,7 +21,7 @@ from fastweights.store.root import Store
 
 if TYPE_CHECKING:
     from fastweights.core.state import Weights
-    from fastweights.models.decoding import AnyDecoder
+    from fastweights.models.decoding import AnyDecoder, SequenceDecoder
     from fastweights.models.memory.context_nets import Memory
     from fastweights.models.registry import LoadedModel
 
@@ -57,7 +57,7 @@ class OpenModel:
         sampling: Sampling,
         *,
         memory: tuple[Memory, Weights] | None = None,
-        decoder: AnyDecoder | None = None,
+        decoder: SequenceDecoder | None = None,
         audit: Audit | None = None,
         on_text: OnText | None = None,
         cancelled: Callable[[], bool] | None = None,

@@ -99,6 +99,41 @@ class MemoryParts(Parts):
 
 
 @dataclass(frozen=True, eq=False)
+class BesideHeadParts(MemoryParts):
+    """A frozen model with a memory beside its head, which changes the logits."""
+
+    model: Any
+    learner: Any
+
+    def answer(
+        self,
+        session: Session,
+        sampling: Sampling,
+        *,
+        adapted: bool,
+        on_text: OnText | None = None,
+        on_chunk: OnChunk | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        import torch
+
+        from fastweights.models.memory.build import decoder_of
+        from fastweights.models.memory.decode import MixDecoder
+
+        carry, last = session.fast.carry, int(session.fast.carry["last_B"][0])
+        with self.open_model.decoder() as frozen:
+            decoder = decoder_of(self.learner, session.fast, frozen)
+            used = decoder if adapted else frozen
+            reply = self.open_model.reply(
+                carry["lm"], last, sampling, decoder=used, on_text=on_text, cancelled=cancelled
+            )
+        carry = {**carry, "lm": reply.carry, "last_B": torch.tensor([reply.last])}
+        if adapted and isinstance(decoder, MixDecoder):
+            carry |= {name: torch.from_numpy(value) for name, value in decoder.past.items()}
+        return Answer(reply, replace(session, fast=replace(session.fast, carry=carry)), [])
+
+
+@dataclass(frozen=True, eq=False)
 class RecurrentParts(Parts):
     """A model whose state is its fast weights: it writes while it answers, and the guard audits that.
 
@@ -191,6 +226,11 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
         refuse_rule(options)
         own = RecurrentLearner(loaded.lm, loaded.tokenizer.bos_id)
         return RecurrentParts(open_model, own, own, _guard(own, loaded, options), tokens)
+    if options.memory not in ("linear", "low_rank"):
+        from fastweights.models.memory.build import beside_head
+
+        beside = beside_head(options.memory, loaded.lm, loaded.tokenizer, update_rule(options), options.inner_steps)
+        return BesideHeadParts(open_model, beside, beside, _guard(beside, loaded, options), tokens)
     model = _adapted(loaded, options)
     learner = GradientLearner(model, update_rule(options), options.inner_steps)
     return MemoryParts(open_model, model, learner, _guard(learner, loaded, options), tokens)

@@ -4,10 +4,10 @@ Each decision of the token tree (:mod:`token_tree`) has one expert an order: the
 same last k tokens had so far, kept in one hashed table, learned in closed form with a rate that falls as 1 / count. An
 unseen context says 0, and the mix begins at the frozen model alone, so a session that has read nothing answers as that
 does. The mix is a gated linear sum (M. Mahoney, PAQ, 2005; C. Mattern, 2012), mean of two: weights chosen by the
-longest context that was seen and by how sure each expert is, and weights chosen by the node. They follow the gradient of the
-loss with Adagrad's rate, so that what does not help is turned down. Both have weights of their own for texts that the
-frozen model knows, half knows and does not know (its mean loss over the last tokens), so that trust in what was learned
-of a foreign text is not trust where the frozen model is right.
+longest context that was seen and by how sure each expert is, and weights chosen by the node. They follow the gradient
+of the loss with Adagrad's rate, so that what does not help is turned down. Both have weights of their own for texts
+that the frozen model knows, half knows and does not know (its mean loss over the last tokens), so that trust in what
+was learned of a foreign text is not trust where the frozen model is right.
 
 Legend: B sequences, T positions, K orders, M decisions, U slots that a chunk touches, N nodes, S gates, C columns.
 """
