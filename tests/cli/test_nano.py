@@ -9,7 +9,7 @@ import pytest
 
 from fastweights.cli.main import run
 from fastweights.errors import Corrupt
-from fastweights.services.nano import NanoService
+from fastweights.services.nano.runs import NanoService
 from fastweights.store.root import Store
 
 

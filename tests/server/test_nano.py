@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from fastweights.services.nano import NanoService
-from fastweights.services.nano_records import NanoRunRequest
+from fastweights.services.nano.records import NanoRunRequest
+from fastweights.services.nano.runs import NanoService
 from fastweights.store.root import Store
 from fastweights.store.sessions import Sessions
 from tests.models.nano_models import QUICK

@@ -16,8 +16,8 @@ from fastweights.server.app import create_app
 from fastweights.server.deps import Settings
 from fastweights.services.chat import ChatService
 from fastweights.services.jobs import TrainJobs
-from fastweights.services.nano_records import NanoSetting
-from fastweights.services.nano_sessions import NanoSessionService
+from fastweights.services.nano.records import NanoSetting
+from fastweights.services.nano.sessions import NanoSessionService
 from fastweights.services.records import SessionOptions
 from fastweights.services.redteam_jobs import RedteamJobs
 from fastweights.store.root import Store

@@ -32,7 +32,7 @@ def attention(
     repeats
         Runs of each; the median counts.
     """
-    from fastweights.services.bench_attention import PHASES, bench_attention
+    from fastweights.services.bench.attention import PHASES, bench_attention
 
     result = bench_attention(seq=seq, heads=heads, dim=dim, batch=batch, window=window, repeats=repeats)
     rows = []
@@ -59,7 +59,7 @@ def chat(*, model: str | None = None, learn: int = 256, generate: int = 64, repe
     repeats
         Turns; the median counts.
     """
-    from fastweights.services.bench_chat import bench_chat
+    from fastweights.services.bench.chat import bench_chat
 
     shared = output.current()
     _report(bench_chat(shared.store(), model, learn=learn, generate=generate, repeats=repeats))
@@ -80,7 +80,7 @@ def decode(*, model: str | None = None, prefix: int = 256, tokens: int = 64, rep
     repeats
         Runs of each; the median counts.
     """
-    from fastweights.services.bench import bench_decode
+    from fastweights.services.bench.tiny_lm import bench_decode
 
     _report(bench_decode(output.current().store(), model, prefix=prefix, tokens=tokens, repeats=repeats))
 
@@ -98,7 +98,7 @@ def gate(*, size: int = 65_536, repeats: int = 9, seed: int = 0) -> None:
     seed
         Of the texts.
     """
-    from fastweights.services.bench_gate import bench_gate
+    from fastweights.services.bench.gate import bench_gate
 
     _report(bench_gate(size=size, repeats=repeats, seed=seed))
 
@@ -126,7 +126,7 @@ def gradgrad(
     seed
         Of weights, text and directions.
     """
-    from fastweights.services.bench_gradgrad import bench_gradgrad
+    from fastweights.services.bench.gradgrad import bench_gradgrad
 
     found = bench_gradgrad(blocks=blocks, chunks=chunks, chunk=chunk, window=window, directions=directions, seed=seed)
     rows = [(f"finite differences, {group}", f"{value:.1e}") for group, value in found["finite_differences"].items()]
@@ -151,7 +151,7 @@ def monitor(
     repeats
         Readings; the median counts.
     """
-    from fastweights.services.bench_monitor import bench_monitor
+    from fastweights.services.bench.monitor import bench_monitor
 
     store = output.current().store()
     _report(bench_monitor(store, backbone=backbone, chunk_tokens=chunk_tokens, tokens=tokens, repeats=repeats))
@@ -172,7 +172,7 @@ def scan(*, batch: int = 16, length: int = 256, dim: int = 128, repeats: int = 9
     repeats
         Runs of each; the median counts.
     """
-    from fastweights.services.bench import bench_scan
+    from fastweights.services.bench.tiny_lm import bench_scan
 
     _report(bench_scan(batch, length, dim, repeats))
 
@@ -188,7 +188,7 @@ def store(*, sessions: int = 5000, repeats: int = 5) -> None:
     repeats
         Listings of each; the median counts.
     """
-    from fastweights.services.bench_store import bench_store
+    from fastweights.services.bench.store import bench_store
 
     _report(bench_store(sessions, repeats))
 
@@ -246,7 +246,7 @@ def ttt(
     if model and memory:
         raise output.UsageError("--model and --memory are two benches: give one of them")
     if memory:
-        from fastweights.services.bench_ttt_memory import bench_ttt_memory
+        from fastweights.services.bench.ttt_memory import bench_ttt_memory
 
         held = bench_ttt_memory(device=device, batch=batch, chunk=chunk)
         keys = ("seq", "segment_chunks", "live_mb", "live_mb_off")
@@ -256,7 +256,7 @@ def ttt(
         output.current().emit(held, lambda: output.table(rows, titles))
         return
     if model:
-        from fastweights.services.bench_ttt_model import bench_ttt_model
+        from fastweights.services.bench.ttt_model import bench_ttt_model
 
         whole = bench_ttt_model(device=device, batch=batch, chunk=chunk, repeats=repeats)
         to = whole["to_official"]
@@ -267,7 +267,7 @@ def ttt(
         rows += [(f"peak at {t}", str(peaks), "") for t, peaks in whole["peak_bytes"].items()]
         output.current().emit(whole, lambda: output.table(rows, ("figure", "value", "x official")))
         return
-    from fastweights.services.bench_ttt import bench_ttt
+    from fastweights.services.bench.ttt import bench_ttt
 
     result = bench_ttt(
         device=device,

@@ -5,7 +5,7 @@ from typing import Literal
 from fastweights.cli import output
 from fastweights.evals.nano_records import NanoEvaluation
 from fastweights.hints import validate_given
-from fastweights.services.nano_records import NanoEvalRequest
+from fastweights.services.nano.records import NanoEvalRequest
 
 
 def nano(
@@ -34,7 +34,7 @@ def nano(
     noise
         Standard deviation of a random force (0).
     """
-    from fastweights.services.nano import NanoService
+    from fastweights.services.nano.runs import NanoService
 
     request = validate_given(
         NanoEvalRequest, "eval nano", seeds=seeds, seed=seed, steps=steps, rule=rule, mode=mode, noise=noise

@@ -8,7 +8,7 @@ from fastweights.cli import output
 from fastweights.cli.nano_session import app as session_app
 from fastweights.hints import validate_given
 from fastweights.models.nano_config import NanoLearning, NanoPretrain
-from fastweights.services.nano_records import NanoBase, NanoRun, NanoRunRequest
+from fastweights.services.nano.records import NanoBase, NanoRun, NanoRunRequest
 
 app = App(
     name="nano", help="Nano: weights that learn a world whose friction is hidden, beside an oracle that knows it."
@@ -68,7 +68,7 @@ def run(
     plot
         Write plot.png too.
     """
-    from fastweights.services.nano import NanoService
+    from fastweights.services.nano.runs import NanoService
 
     shared = output.current()
     learning = validate_given(
@@ -121,7 +121,7 @@ def pretrain(
     lr
         Peak learning rate (0.01).
     """
-    from fastweights.services.nano import MODES, NanoService
+    from fastweights.services.nano.runs import MODES, NanoService
 
     shared = output.current()
     how = validate_given(

@@ -9,11 +9,11 @@ from fastweights.cli.session_verbs import COMMIT_NAMES, add_revert, add_verbs
 from fastweights.data.physics import Mode
 from fastweights.hints import validate_given
 from fastweights.models.nano_config import NanoLearning, Rule
-from fastweights.services.nano_records import NanoSetting
-from fastweights.services.nano_session_records import NanoSessionDetail, NanoSessionRun, NanoSteps
+from fastweights.services.nano.records import NanoSetting
+from fastweights.services.nano.session_records import NanoSessionDetail, NanoSessionRun, NanoSteps
 
 if TYPE_CHECKING:
-    from fastweights.services.nano_sessions import NanoSessionService
+    from fastweights.services.nano.sessions import NanoSessionService
 
 app = App(
     name="session",
@@ -24,8 +24,8 @@ _CURVES = ("base, no update", "session, no update", "session, with updates", "or
 
 def service() -> "NanoSessionService":
     """The service of this call's store; torch loads when a session is opened."""
-    from fastweights.services.nano import NanoService
-    from fastweights.services.nano_sessions import NanoSessionService
+    from fastweights.services.nano.runs import NanoService
+    from fastweights.services.nano.sessions import NanoSessionService
 
     shared = output.current()
     store = shared.store()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastweights.services.chat import ChatService
     from fastweights.services.generate import GenerateService
     from fastweights.services.monitor import MonitorService
-    from fastweights.services.nano_sessions import NanoSessionService
+    from fastweights.services.nano.sessions import NanoSessionService
 
 __all__ = ["ID_PATTERN", "Services", "Settings", "StrictJSONRoute", "Use"]
 
@@ -86,7 +86,7 @@ class Services:
 
     @cached_property
     def nano(self) -> "NanoSessionService":
-        from fastweights.services.nano_sessions import NanoSessionService
+        from fastweights.services.nano.sessions import NanoSessionService
 
         return NanoSessionService(self.store)
 

@@ -1,8 +1,8 @@
 """The first start's demo: a session with the shipped starter model, answered for real, and a small tree of Nano."""
 
 from fastweights.errors import FastweightsError
-from fastweights.services.nano_records import NanoSetting
-from fastweights.services.nano_sessions import NanoSessionService
+from fastweights.services.nano.records import NanoSetting
+from fastweights.services.nano.sessions import NanoSessionService
 from fastweights.services.records import Sampling, SessionOptions
 from fastweights.store import atomic
 from fastweights.store.models import STARTER

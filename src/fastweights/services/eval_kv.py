@@ -17,6 +17,7 @@ from fastweights.errors import FastweightsError
 from fastweights.train.config import TrainConfig, load_config
 
 if TYPE_CHECKING:
+    from fastweights.data.kv import KVConfig
     from fastweights.models.e2e import E2ETransformer
     from fastweights.train.meta import KVScore
 
@@ -30,9 +31,12 @@ ROWS = (
     "untrained_sgd",
     "fomaml",
 )
-RATES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-FILTERS = ("feed_forward_prime", "feed_forward_prime,ln_f,head")
-GRID = [{"lr": lr, "ttt_param_filter": words} for words in FILTERS for lr in RATES]
+_RATES = (0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+_FILTERS = ("feed_forward_prime", "feed_forward_prime,ln_f,head")
+GRID: list[dict[str, Any]] = [{"lr": lr, "ttt_param_filter": words} for words in _FILTERS for lr in _RATES]
+"""Inner loops that dynamic evaluation is searched over."""
+UNTRAINED_GRID = [{**setting, "embedding_std": std} for std in (1.0, 3.0, 10.0) for setting in GRID]
+"""Of the untrained network: with small embeddings attention's noise would drown the key, so their size is searched."""
 _TUNING = 1 << 20  # added to the seed: sequences that a grid is searched on
 _FULL_TIMES = 4  # steps of full attention, as a multiple of the preset's
 
@@ -74,8 +78,7 @@ def eval_kv(
     else:
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             found = list(pool.map(run_seed, jobs))
-    task = jobs[0].config.meta.kv if jobs[0].config.meta else None
-    assert task is not None
+    task = _task(jobs[0].config)
     return {
         "preset": preset,
         "task": task.model_dump(),
@@ -86,8 +89,8 @@ def eval_kv(
         "chance": task.chance,
         "later_tokens_change_earlier_losses": max(one["leak"] for one in found),
         "grids": {
-            name: {"settings": GRID, "far": [one[f"{name}_grid"] for one in found]}
-            for name in ("dynamic_evaluation", "untrained_sgd")
+            name: {"settings": grid, "far": [one[f"{name}_grid"] for one in found]}
+            for name, grid in (("dynamic_evaluation", GRID), ("untrained_sgd", UNTRAINED_GRID))
         },
         "inner_loss": {name: [one[f"{name}_curve"] for one in found] for name in ("meta", "updates_off")},
         "inner_rates": [one["inner_rates"] for one in found],
@@ -116,6 +119,12 @@ def _config(preset: str, seed: int, record: str | None, records: int | None, ste
         fields["inner"]["chunk"] = model["inner"]["chunk"] * task.width // old.width
     changes |= {"meta.kv": task.model_dump(), "model": fields, "seq_len": task.tokens}
     return load_config(preset, changes)
+
+
+def _task(config: TrainConfig) -> KVConfig:
+    assert config.meta is not None
+    assert config.meta.kv is not None
+    return config.meta.kv
 
 
 def _row(seeds: list[KVScore | None]) -> dict[str, Any] | None:
@@ -150,10 +159,7 @@ def run_seed(job: Job) -> dict[str, Any]:
     torch.set_num_threads(1)
     keep_freed_memory()
     config, cost = job.config, {}
-    meta = config.meta
-    assert meta is not None
-    task = meta.kv
-    assert task is not None
+    task = _task(config)
     model_config = config.model_for(task.vocab_size)
     reach = reach_of(model_config)  # pyright: ignore[reportArgumentType]
     ask: dict[str, Any] = {"sequences": job.sequences, "seed": config.seed}
@@ -171,9 +177,8 @@ def run_seed(job: Job) -> dict[str, Any]:
 
     cost["window_only"], plain = _trained(_changed(config, updates=False))
     out["window_only"] = kv_score(plain, task, reach, updates=False, **ask)
-    out["dynamic_evaluation"], out["dynamic_evaluation_grid"] = _searched(plain, config, job.sequences)
-    torch.manual_seed(config.seed)
-    out["untrained_sgd"], out["untrained_sgd_grid"] = _searched(_fresh(lm), config, job.sequences)
+    out["dynamic_evaluation"], out["dynamic_evaluation_grid"] = _searched(config, job.sequences, GRID, plain)
+    out["untrained_sgd"], out["untrained_sgd_grid"] = _searched(config, job.sequences, UNTRAINED_GRID, None)
     cost["fomaml"], first = _trained(_changed(config, first_order=True))
     out["fomaml"] = kv_score(first, task, reach, **ask)
     out["full_attention"] = None
@@ -207,9 +212,7 @@ def _trained(config: TrainConfig) -> tuple[float, E2ETransformer]:
     from fastweights.train.meta_config import reach_of
 
     start = time.process_time()
-    assert config.meta is not None
-    task = config.meta.kv
-    assert task is not None
+    task = _task(config)
     reach = reach_of(config.model_for(task.vocab_size))  # pyright: ignore[reportArgumentType]
     corpus = kv_corpus(task, reach, config.seed)
     trainer = MetaTrainer(config, corpus, IdsTokenizer(task.vocab_size, task.bos, task.bos))
@@ -218,27 +221,32 @@ def _trained(config: TrainConfig) -> tuple[float, E2ETransformer]:
     return time.process_time() - start, trainer.model.eval().requires_grad_(False)
 
 
-def _fresh(lm: E2ETransformer) -> E2ETransformer:
+def _searched(
+    config: TrainConfig, sequences: int, grid: list[dict[str, Any]], trained: E2ETransformer | None
+) -> tuple[KVScore, list[float]]:
+    """The best of ``grid`` on sequences of its own, measured on the others; and what each setting gave.
+
+    ``trained``: whose weights learn as they read; none: fresh ones from the config's seed.
+    """
+    import torch
+
     from fastweights.models.e2e import E2ETransformer
-
-    return E2ETransformer(lm.config).eval().requires_grad_(False)
-
-
-def _searched(lm: E2ETransformer, config: TrainConfig, sequences: int) -> tuple[KVScore, list[float]]:
-    """The best of :data:`GRID` on sequences of its own, measured on the others; and what each setting gave."""
-    from fastweights.models.e2e import E2ETransformer
+    from fastweights.models.e2e_config import E2EConfig
     from fastweights.train.meta import kv_score
     from fastweights.train.meta_config import reach_of
 
-    assert config.meta is not None
-    task = config.meta.kv
-    assert task is not None
-    reach, found, models = reach_of(lm.config), [], []
-    weights = {name: t for name, t in lm.state_dict().items() if name != "inner_log_rates"}
-    for setting in GRID:
-        inner = lm.config.inner.model_copy(update={**setting, "learned_rates": False, "clip": None})
-        one = E2ETransformer(lm.config.model_copy(update={"inner": inner})).eval().requires_grad_(False)
-        one.load_state_dict(weights)
+    task = _task(config)
+    base = config.model_for(task.vocab_size)
+    assert isinstance(base, E2EConfig)
+    reach, found, models = reach_of(base), [], []
+    for setting in grid:
+        fields = dict(setting)
+        own = {"embedding_std": fields.pop("embedding_std")} if "embedding_std" in fields else {}
+        inner = base.inner.model_copy(update={**fields, "learned_rates": False, "clip": None})
+        torch.manual_seed(config.seed)
+        one = E2ETransformer(base.model_copy(update={**own, "inner": inner})).eval().requires_grad_(False)
+        if trained is not None:
+            one.load_state_dict({name: t for name, t in trained.state_dict().items() if name != "inner_log_rates"})
         tuned = kv_score(one, task, reach, sequences=min(16, sequences), seed=config.seed + _TUNING)
         found.append(tuned.far or 0.0)
         models.append(one)
@@ -254,9 +262,7 @@ def _leak(lm: E2ETransformer, config: TrainConfig) -> float:
     from fastweights.train.meta import kv_tensors, read_adapting
     from fastweights.train.meta_config import reach_of
 
-    assert config.meta is not None
-    task = config.meta.kv
-    assert task is not None
+    task = _task(config)
     x_BT, y_BT, _ = kv_tensors(held_out(task, reach_of(lm.config), 4, config.seed), lm.head.weight.device)
     worst = 0.0
     for place in (1, x_BT.shape[1] // 3 + 5, x_BT.shape[1] - 2):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from fastweights.data.physics import MODES
 from fastweights.errors import FastweightsError
 from fastweights.services.models import ModelService
-from fastweights.services.nano import NanoService
-from fastweights.services.nano_records import NanoBase
+from fastweights.services.nano.records import NanoBase
+from fastweights.services.nano.runs import NanoService
 from fastweights.services.records import ModelInfo, Record
 from fastweights.store import atomic
 from fastweights.store.index import cached_records

@@ -12,9 +12,9 @@ from fastweights.server.errors import documented
 from fastweights.server.routes.session_verbs import Commit, OtherId, SessionId, add_revert, add_verbs
 from fastweights.server.streams import EventStream, in_thread
 from fastweights.services.index import StoreIndex, store_index
-from fastweights.services.nano_lab_records import NanoModelInfo, NanoSimulate, NanoSimulation, NanoTransactions
-from fastweights.services.nano_records import NanoUpdate
-from fastweights.services.nano_session_records import (
+from fastweights.services.nano.lab_records import NanoModelInfo, NanoSimulate, NanoSimulation, NanoTransactions
+from fastweights.services.nano.records import NanoUpdate
+from fastweights.services.nano.session_records import (
     MAX_ROWS,
     MAX_STEPS,
     NanoRows,
@@ -110,7 +110,7 @@ async def transactions(
     limit: Annotated[int, Query(ge=0, le=MAX_ROWS)] = 1000,
 ) -> NanoTransactions:
     """The transactions of all runs that the session's state has seen, oldest first, each with a plain sentence."""
-    from fastweights.services.nano_transactions import transactions as timeline
+    from fastweights.services.nano.transactions import transactions as timeline
 
     return await in_thread(services, lambda: timeline(services.nano, session_id, offset, limit))
 
@@ -129,7 +129,7 @@ async def simulated(body: NanoSimulate, services: Use) -> NanoSimulation:
 
     Without a session the base model of the mode reads it (the first call trains it, about a second).
     """
-    from fastweights.services.nano_lab import simulate
+    from fastweights.services.nano.lab import simulate
 
     return await in_thread(services, lambda: simulate(services.nano, body))
 
@@ -139,7 +139,7 @@ async def model(
     services: Use, mode: Mode | None = None, session: OtherId | None = None, at: Commit | None = None
 ) -> NanoModelInfo:
     """The model described by itself: tensors, graph, decays. Of a session at a commit (its head), else the base."""
-    from fastweights.services.nano_lab import describe
+    from fastweights.services.nano.lab import describe
 
     return await in_thread(services, lambda: describe(services.nano, mode, session, at))
 

@@ -5,8 +5,8 @@ import torch
 
 from fastweights.cli.main import run
 from fastweights.errors import FastweightsError
-from fastweights.services.bench_ttt_memory import bench_ttt_memory, live_bytes
-from fastweights.services.bench_ttt_model import bench_ttt_model, segment
+from fastweights.services.bench.ttt_memory import bench_ttt_memory, live_bytes
+from fastweights.services.bench.ttt_model import bench_ttt_model, segment
 
 
 def test_figures() -> None:

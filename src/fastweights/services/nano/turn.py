@@ -11,9 +11,9 @@ import orjson
 from pydantic import ValidationError
 
 from fastweights.errors import Corrupt
-from fastweights.services import nano_rows
-from fastweights.services.nano import update_record
-from fastweights.services.nano_records import NanoSetting
+from fastweights.services.nano import rows as nano_rows
+from fastweights.services.nano.records import NanoSetting
+from fastweights.services.nano.runs import update_record
 from fastweights.services.verify import Made
 from fastweights.store import atomic, tensors
 from fastweights.store.nano_files import METRICS, PER_STEP, UPDATES

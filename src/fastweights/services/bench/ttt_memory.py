@@ -26,7 +26,7 @@ def bench_ttt_memory(
     import torch
 
     from fastweights.models.device import pick_device, set_threads
-    from fastweights.services.bench_ttt_model import VOCAB, need_lengths, new_model, segment, train_pass
+    from fastweights.services.bench.ttt_model import VOCAB, need_lengths, new_model, segment, train_pass
 
     need_lengths(seqs, chunk)
     target = pick_device(device)

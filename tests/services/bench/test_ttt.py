@@ -9,7 +9,7 @@ from fastweights.cli.main import run
 from fastweights.core.memory import keep_freed_memory, peak, start_peak
 from fastweights.errors import FastweightsError
 from fastweights.layers import ttt_linear
-from fastweights.services.bench_ttt import bench_ttt
+from fastweights.services.bench.ttt import bench_ttt
 
 SMALL: dict[str, Any] = {"heads": 2, "head_dim": 16, "chunk": 4, "seq": 24, "repeats": 1, "compiled": False}
 FLAGS = ["--heads", "2", "--head-dim", "16", "--chunk", "4", "--seq", "24", "--repeats", "1", "--no-compiled", "--json"]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fastweights.data.physics import Mode
 from fastweights.models.nano_config import NanoConfig, Rule
-from fastweights.services.nano_records import NanoUpdate
+from fastweights.services.nano.records import NanoUpdate
 from fastweights.services.records import ID_PATTERN, Record
 
 MAX_SIMULATED = 2000

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from fastweights.data.physics import Mode
-from fastweights.services.nano_records import NanoSetting
+from fastweights.services.nano.records import NanoSetting
 from fastweights.services.records import ID_PATTERN, Record
 
 MAX_STEPS = 20_000

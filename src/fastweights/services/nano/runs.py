@@ -18,9 +18,9 @@ from fastweights.errors import Corrupt, NotFound
 from fastweights.evals.nano_records import TUNED_ON, NanoEvaluation
 from fastweights.guard.event import Event
 from fastweights.models.nano_config import DEFAULT_RULE, RULES, NanoConfig, NanoLearning, NanoPretrain
-from fastweights.services.nano_plot import NO_PLOTS, can_plot, curves_png
-from fastweights.services.nano_records import NanoBase, NanoEvalRequest, NanoRun, NanoRunRequest, NanoUpdate
-from fastweights.services.nano_rows import per_step_csv
+from fastweights.services.nano.plot import NO_PLOTS, can_plot, curves_png
+from fastweights.services.nano.records import NanoBase, NanoEvalRequest, NanoRun, NanoRunRequest, NanoUpdate
+from fastweights.services.nano.rows import per_step_csv
 from fastweights.store import atomic
 from fastweights.store.nano_files import (
     BASE,

@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.hints import describe
 from fastweights.models.nano_config import NanoLearning
-from fastweights.services import nano_rows, nano_turn
 from fastweights.services.diff import scalar
 from fastweights.services.environment import environment
-from fastweights.services.nano import NanoService
-from fastweights.services.nano_records import NanoSetting, NanoUpdate
-from fastweights.services.nano_session_records import (
+from fastweights.services.nano import rows as nano_rows
+from fastweights.services.nano import turn as nano_turn
+from fastweights.services.nano.records import NanoSetting, NanoUpdate
+from fastweights.services.nano.runs import NanoService
+from fastweights.services.nano.session_records import (
     MAX_ROWS,
     NanoMetrics,
     NanoRows,
@@ -33,7 +34,7 @@ from fastweights.services.nano_session_records import (
     NanoSignature,
     NanoWeights,
 )
-from fastweights.services.nano_weights import matrices
+from fastweights.services.nano.weights import matrices
 from fastweights.services.revert import RevertService
 from fastweights.services.verify import CannotReplay, Made
 from fastweights.store import atomic

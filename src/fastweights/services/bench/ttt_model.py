@@ -39,7 +39,7 @@ def bench_ttt_model(
     from fastweights.models.device import pick_device, set_threads
     from fastweights.models.ttt_lm_decode import TTTDecoder
     from fastweights.models.ttt_lm_plain import need_plain
-    from fastweights.services.bench_ttt import measured_seconds, peak_bytes
+    from fastweights.services.bench.ttt import measured_seconds, peak_bytes
 
     need_lengths(seqs, chunk)
     target = pick_device(device)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from fastweights.services.nano_lab_records import NanoTransaction, NanoTransactions
-from fastweights.services.nano_turn import RUNS
+from fastweights.services.nano.lab_records import NanoTransaction, NanoTransactions
+from fastweights.services.nano.turn import RUNS
 from fastweights.store.nano_files import UPDATES
 
 if TYPE_CHECKING:
-    from fastweights.services.nano_sessions import NanoSessionService
+    from fastweights.services.nano.sessions import NanoSessionService
 
 _OUTCOMES = {
     "committed": "The write was kept",

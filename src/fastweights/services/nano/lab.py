@@ -9,9 +9,8 @@ from fastweights.data import physics
 from fastweights.data.physics import MEAN_MU, Mode
 from fastweights.errors import FastweightsError
 from fastweights.models.nano_config import DEFAULT_RULE, RULES, NanoLearning, Rule
-from fastweights.services import nano_turn
-from fastweights.services.nano import update_record
-from fastweights.services.nano_lab_records import (
+from fastweights.services.nano import turn as nano_turn
+from fastweights.services.nano.lab_records import (
     Finite,
     NanoEdge,
     NanoModelInfo,
@@ -21,14 +20,15 @@ from fastweights.services.nano_lab_records import (
     NanoSimulate,
     NanoSimulation,
 )
-from fastweights.services.nano_rows import finite
+from fastweights.services.nano.rows import finite
+from fastweights.services.nano.runs import update_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastweights.models.nano import NanoSSM
     from fastweights.models.nano_reader import NanoReader, NanoState
-    from fastweights.services.nano_sessions import NanoSessionService
+    from fastweights.services.nano.sessions import NanoSessionService
 
 EQUATIONS = ["h' = a * h + B W_u x", "prediction = W_o h'", "a = exp(-softplus(a_raw) dt)"]
 _WRITES: dict[str, tuple[Rule, ...]] = {"W_u": ("muon", "sgd"), "B": ("muon", "sgd"), "W_o": RULES, "a_raw": ()}

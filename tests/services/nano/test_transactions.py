@@ -7,7 +7,7 @@ from fastweights.guard.policy import AuditPolicy, CusumPolicy, DriftPolicy, Spfw
 from fastweights.guard.regression_policy import GradientCapPolicy, NanoPolicy, RegressionPolicy, StateBoundPolicy
 from fastweights.models.nano_config import NanoLearning
 from fastweights.models.nano_reader import NanoReader
-from fastweights.services.nano_transactions import plain, sentence
+from fastweights.services.nano.transactions import plain, sentence
 from tests.models.nano_models import base
 
 REASONS = {

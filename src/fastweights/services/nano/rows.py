@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import Corrupt
-from fastweights.services.nano_session_records import NanoMetrics, NanoRows
+from fastweights.services.nano.session_records import NanoMetrics, NanoRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastweights.services.diff import figures
-from fastweights.services.nano_session_records import MatrixChange, NanoMatrix
+from fastweights.services.nano.session_records import MatrixChange, NanoMatrix
 from fastweights.store import tensors
 
 if TYPE_CHECKING:

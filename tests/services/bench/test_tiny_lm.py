@@ -6,8 +6,8 @@ import pytest
 
 from fastweights.errors import FastweightsError
 from fastweights.layers import naive
-from fastweights.services.bench import bench_decode, bench_scan
-from fastweights.services.bench_store import bench_store
+from fastweights.services.bench.store import bench_store
+from fastweights.services.bench.tiny_lm import bench_decode, bench_scan
 from fastweights.store.root import Store
 
 

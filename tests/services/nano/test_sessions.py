@@ -7,10 +7,10 @@ import pytest
 
 from fastweights.errors import Conflict, FastweightsError, NotFound
 from fastweights.models.nano_config import RULES, NanoLearning, Rule
-from fastweights.services.nano import NanoService
-from fastweights.services.nano_records import NanoSetting
-from fastweights.services.nano_sessions import NanoSessionService
-from fastweights.services.nano_weights import effective_rank
+from fastweights.services.nano.records import NanoSetting
+from fastweights.services.nano.runs import NanoService
+from fastweights.services.nano.sessions import NanoSessionService
+from fastweights.services.nano.weights import effective_rank
 from fastweights.store import atomic
 from fastweights.store.fsck import fsck
 from fastweights.store.nano_files import PER_STEP, UPDATES
@@ -283,7 +283,7 @@ def test_a_new_base_model_changes_no_session(store: Store) -> None:
 
 
 def test_fsck_knows_single_runs(store: Store, bases: NanoService) -> None:
-    from fastweights.services.nano_records import NanoRunRequest
+    from fastweights.services.nano.records import NanoRunRequest
 
     service = NanoService(store)
     service.pretrain("linear", QUICK)

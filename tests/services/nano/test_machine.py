@@ -8,9 +8,9 @@ import pytest
 from hypothesis.stateful import invariant
 
 from fastweights.models.nano_config import NanoLearning, Rule
-from fastweights.services.nano import NanoService
-from fastweights.services.nano_records import NanoSetting
-from fastweights.services.nano_sessions import NanoSessionService
+from fastweights.services.nano.records import NanoSetting
+from fastweights.services.nano.runs import NanoService
+from fastweights.services.nano.sessions import NanoSessionService
 from fastweights.store.root import Store
 from tests.models.nano_models import QUICK
 from tests.services.test_session_machine import SessionMachine, run_machine

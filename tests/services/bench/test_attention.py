@@ -7,8 +7,8 @@ import torch
 
 from fastweights.errors import FastweightsError
 from fastweights.layers import attention as module
-from fastweights.services.bench_attention import PHASES, bench_attention
-from fastweights.services.bench_gradgrad import bench_gradgrad
+from fastweights.services.bench.attention import PHASES, bench_attention
+from fastweights.services.bench.gradgrad import bench_gradgrad
 
 
 def test_attention_measures_every_way() -> None:

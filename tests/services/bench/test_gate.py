@@ -1,7 +1,7 @@
 import pytest
 
 from fastweights.errors import FastweightsError
-from fastweights.services.bench_gate import FAMILIES, bench_gate
+from fastweights.services.bench.gate import FAMILIES, bench_gate
 
 
 def test_reports_every_family() -> None:
