@@ -3284,10 +3284,11 @@ export interface components {
             model?: string | null;
             /**
              * Memory
+             * @description linear, low_rank: context nets; head; delta; ngram; mix
              * @default linear
              * @enum {string}
              */
-            memory: "linear" | "low_rank";
+            memory: "linear" | "low_rank" | "head" | "delta" | "ngram" | "mix";
             /**
              * Rank
              * @description of the low_rank memory
@@ -3844,10 +3845,11 @@ export interface components {
             model?: string | null;
             /**
              * Memory
+             * @description linear, low_rank: context nets; head; delta; ngram; mix
              * @default linear
              * @enum {string}
              */
-            memory: "linear" | "low_rank";
+            memory: "linear" | "low_rank" | "head" | "delta" | "ngram" | "mix";
             /**
              * Rank
              * @description of the low_rank memory
