@@ -1,6 +1,7 @@
 """Every memory beside the head: starts as the frozen model, proposes purely, resumes bit for bit, passes the guard."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,7 @@ def test_decoding_agrees_with_reading(lm: TinyLM, name: str) -> None:
     decoder = decoder_of(it, state, Decoder(lm))
     decoder.load(state.carry["lm"])
     nats = []
-    for token, following in zip(ids, ids[1:], strict=False):
+    for token, following in pairwise(ids):
         logits_V = torch.from_numpy(np.asarray(decoder.logits(decoder.step(token)), np.float32))
         nats.append(-float(logits_V.log_softmax(0)[following]))
     chunk = next(next_token_chunks(ids[0], ids[1:], 64))

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from fastweights.cli import output
 from fastweights.cli.eval_kv import kv
+from fastweights.cli.eval_memory import adapt, recall
 from fastweights.cli.eval_nano import nano
 from fastweights.cli.policies import named_policy
 from fastweights.hints import validate_given
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 app = App(name="eval", help="Measure a model.")
 app.command(nano)
+app.command(adapt)
+app.command(recall)
 app.command(kv)
 
 
