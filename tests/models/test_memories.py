@@ -141,7 +141,7 @@ def test_the_gradient_is_the_derivative_of_the_loss(lm: TinyLM, name: str) -> No
     grads = dict(it.score_and_grad(state, chunk)[1])
     if LOGIT in grads:  # an expert that is 0 has seen nothing; it is not on the way to one that has
         rows_N, values_BN = grads[LOGIT]
-        now_BN = torch.from_numpy(state.weights[LOGIT].read(rows_N.numpy()[None]))
+        now_BN = state.weights[LOGIT].read(rows_N[None])
         grads[LOGIT] = RowDelta(rows_N, torch.where(now_BN != 0, values_BN, 0))
     step = 1e-3 / float(norm_B(grads))
     up, down = (_moved(it, state, chunk, grads, sign * step) for sign in (1, -1))
@@ -193,7 +193,7 @@ def test_what_cannot_be_learned_costs_little() -> None:
     it = learner(TinyLM(TinyLMConfig(vocab_size=258, dim=8, layers=1)).eval().requires_grad_(False), "mix")
     text = np.random.default_rng(0).integers(0, 256, 4096).astype(np.uint8).tobytes()
     _, losses = read_in(it, text, 64)
-    assert np.mean(losses) / np.log(2) <= np.log2(258) + 0.08
+    assert np.mean(losses) / np.log(2) <= np.log2(258) + 0.12
 
 
 def test_shuffled_text_is_no_worse_than_frozen(lm: TinyLM) -> None:
@@ -212,10 +212,10 @@ def test_an_older_table_is_what_it_was(lm: TinyLM) -> None:
         states.append(it.propose(states[-1], chunk).after)
     kept = [s.weights[LOGIT].dense() for s in states]
     for i in (3, 0, len(states) - 1, 5, 5, 1):
-        assert np.array_equal(states[i].weights[LOGIT].dense(), kept[i])
+        assert torch.equal(states[i].weights[LOGIT].dense(), kept[i])
     fork = it.propose(states[2], chunks(TEXT[::-1])[1]).after
-    assert not np.array_equal(fork.weights[LOGIT].dense(), kept[3])
-    assert np.array_equal(states[-1].weights[LOGIT].dense(), kept[-1])
+    assert not torch.equal(fork.weights[LOGIT].dense(), kept[3])
+    assert torch.equal(states[-1].weights[LOGIT].dense(), kept[-1])
 
 
 def test_canaries_share_one_table(lm: TinyLM) -> None:

@@ -10,14 +10,10 @@ Shape suffixes: B sequences, R entries of a sequence, N changed entries.
 from __future__ import annotations
 
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-Array = NDArray[Any]
 
 
 class RowDelta(NamedTuple):
@@ -37,7 +33,7 @@ class RowDelta(NamedTuple):
 class _Arena:
     """The array that all versions of one table share, and which of them it holds."""
 
-    def __init__(self, array_BR: Array) -> None:
+    def __init__(self, array_BR: Tensor) -> None:
         self.array_BR = array_BR
         self.lock = RLock()
 
@@ -48,26 +44,25 @@ class Table:
     Safe to use from many threads; versions that are read in turn are put in place in turn.
     """
 
-    def __init__(self, array_BR: Array) -> None:
+    def __init__(self, array_BR: Tensor) -> None:
         self._arena = _Arena(array_BR)
-        self._undo: tuple[Table, Array, Array] | None = None  # (a newer version, rows, own values); None: in place
+        self._undo: tuple[Table, Tensor, Tensor] | None = None  # (a newer version, rows, own values); None: in place
         self.shape = array_BR.shape
         self.dtype = array_BR.dtype
 
     @staticmethod
-    def zeros(batch: int, rows: int, dtype: Any = np.float32) -> Table:
-        return Table(np.zeros((batch, rows), dtype))
+    def zeros(batch: int, rows: int, dtype: torch.dtype = torch.float32) -> Table:
+        return Table(torch.zeros(batch, rows, dtype=dtype))
 
-    def read(self, rows: Array) -> Array:
-        """``values[b, …]`` of index arrays ``[B, …]``; B of them may be more than one where the table's is 1."""
+    def read(self, rows: Tensor) -> Tensor:
+        """``values[b, …]`` of int64 rows ``[B, …]``; of one sequence (B = 1) the rows may have any shape."""
         with self._arena.lock:
             self._place()
             if self.shape[0] == 1:
                 return self._arena.array_BR[0].take(rows)
-            batch = np.arange(self.shape[0]).reshape(-1, *[1] * (rows.ndim - 1))
-            return self._arena.array_BR[batch, rows]
+            return self._arena.array_BR.gather(1, rows.flatten(1)).view(rows.shape)
 
-    def replaced(self, rows_N: Array, values_BN: Array) -> Table:
+    def replaced(self, rows_N: Tensor, values_BN: Tensor) -> Table:
         """The table with other values at ``rows_N`` (none twice); this one stays as it is."""
         with self._arena.lock:
             self._place()
@@ -80,39 +75,39 @@ class Table:
 
     def plus(self, delta: RowDelta) -> Table:
         """The table with a change added."""
-        rows_N = delta.rows_N.numpy()
+        rows_N = delta.rows_N
         with self._arena.lock:
             self._place()
             now_BN = self._arena.array_BR[:, rows_N]
-            return self.replaced(rows_N, now_BN + delta.values_BN.numpy())
+            return self.replaced(rows_N, now_BN + delta.values_BN)
 
-    def dense(self) -> Array:
+    def dense(self) -> Tensor:
         """A copy."""
         with self._arena.lock:
             self._place()
-            return self._arena.array_BR.copy()
+            return self._arena.array_BR.clone()
 
     def entries(self) -> tuple[Tensor, Tensor]:
         """``(rows_N int64, values_BN)`` of all rows that are not 0 in every sequence."""
         with self._arena.lock:
             self._place()
-            rows_N = np.flatnonzero(self._arena.array_BR.any(axis=0))
-            return torch.from_numpy(rows_N), torch.from_numpy(self._arena.array_BR[:, rows_N])
+            rows_N = self._arena.array_BR.any(dim=0).nonzero()[:, 0]
+            return rows_N, self._arena.array_BR[:, rows_N]
 
     def nothing(self) -> tuple[Tensor, Tensor]:
         """:meth:`entries` of a table of this shape and dtype in which all is 0."""
-        values_B0 = torch.from_numpy(np.zeros((self.shape[0], 0), self.dtype))
-        return torch.zeros(0, dtype=torch.int64), values_B0
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(self.shape[0], 0, dtype=self.dtype)
 
     def filled(self, rows_N: Tensor, values_BN: Tensor, what: str = "table") -> Table:
         """A new table of this shape and dtype from :meth:`entries`; ValueError names ``what`` if they do not fit."""
-        rows = rows_N.numpy()
-        if len(rows) != values_BN.shape[1] or (len(rows) and (rows[0] < 0 or rows[-1] >= self.shape[1])):
-            raise ValueError(f"{what}: {len(rows)} rows and {values_BN.shape[1]} values for a table of {self.shape[1]}")
-        if (np.diff(rows) <= 0).any():
+        if len(rows_N) != values_BN.shape[1] or (len(rows_N) and (rows_N[0] < 0 or rows_N[-1] >= self.shape[1])):
+            raise ValueError(
+                f"{what}: {len(rows_N)} rows and {values_BN.shape[1]} values for a table of {self.shape[1]}"
+            )
+        if bool((rows_N.diff() <= 0).any()):
             raise ValueError(f"{what}: its rows do not ascend")
-        array_BR = np.zeros(self.shape, self.dtype)
-        array_BR[:, rows] = values_BN.numpy()
+        array_BR = torch.zeros(self.shape, dtype=self.dtype)
+        array_BR[:, rows_N] = values_BN
         return Table(array_BR)
 
     @property

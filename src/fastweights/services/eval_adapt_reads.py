@@ -120,7 +120,6 @@ class _Timed:
 def adapted(model: OpenModel, chunks: list[Chunk], memory: MemoryName, chunk_tokens: int, guarded: bool) -> Read:
     """A session's memory, through the default guard; without ``guarded`` every write is made."""
     from fastweights.services.session_parts import build_parts
-    from fastweights.services.text_turn import snapshot
 
     parts = build_parts(model, SessionOptions(model=model.loaded.model_id, memory=memory, chunk_tokens=chunk_tokens))
     learner, read = _Timed(parts.learner), Read()
@@ -144,8 +143,15 @@ def adapted(model: OpenModel, chunks: list[Chunk], memory: MemoryName, chunk_tok
             read.refusals[refused_by[0] if refused_by else outcome.event.decision] += 1
     read.seconds = learner.seconds
     read.guard_seconds = time.process_time() - start - learner.seconds
-    read.state_bytes = len(snapshot(session))
+    read.state_bytes = state_bytes(session.fast)
     return read
+
+
+def state_bytes(fast: Any) -> int:
+    """Of the fast weights and the rule's memory, as they are held: constant, however little of it is used."""
+    from fastweights.core.tree import leaves
+
+    return sum(int(leaf.nbytes) for _, leaf in leaves({"weights": fast.weights, "rule": fast.rule}))
 
 
 def bias(model: OpenModel, chunks: list[Chunk]) -> Read:

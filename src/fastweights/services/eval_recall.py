@@ -17,7 +17,7 @@ import fastweights.data
 from fastweights.clock import cpu_seconds
 from fastweights.errors import FastweightsError
 from fastweights.models.memory.names import BEST, MEMORIES, MemoryName
-from fastweights.services.eval_adapt_reads import chunks_of
+from fastweights.services.eval_adapt_reads import chunks_of, state_bytes
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.records import SessionOptions
 from fastweights.store.root import Store
@@ -161,13 +161,6 @@ def _spans(model: OpenModel, chunk: Chunk, start: int) -> list[range]:
         spans.append(range(start, start + size))
         start += size
     return spans
-
-
-def state_bytes(fast: Any) -> int:
-    """Of the fast weights and the rule's memory, as they are held: constant, however little of it is used."""
-    from fastweights.core.tree import leaves
-
-    return sum(int(leaf.nbytes) for _, leaf in leaves({"weights": fast.weights, "rule": fast.rule}))
 
 
 def _without_learning(model: OpenModel, page: Document, budget: int) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fastweights.core.state import FastState
@@ -62,5 +63,6 @@ class MixDecoder:
         frozen_N = tree.log_odds(self._last[None])[0]
         slot_NK = contexts.slots(np.broadcast_to(self._hash_1K, (tree.nodes, self._hash_1K.shape[1])), self._all_N)
         strange = int(level(self._loss_W[None], np.log(tree.nodes + 1))[0, -1])
-        read = mix(self._table.read(slot_NK), frozen_N, self._gate_1SC, self._node_1NC, 0, self._all_N, strange)
+        expert_NK = self._table.read(torch.from_numpy(slot_NK)).numpy()
+        read = mix(expert_NK, frozen_N, self._gate_1SC, self._node_1NC, 0, self._all_N, strange)
         return tree.log_probabilities(read.odds_M)

@@ -108,7 +108,7 @@ class LogitModel:
 
     def encode(self, chunk: Chunk, carry: Any) -> Any:
         h_BTD, after = self.lm.hidden(chunk.tokens_BT.to(self.device), carry["lm"])
-        last_B = chunk.targets_BT[:, -1].clone().to(self.device)
+        last_B = chunk.targets_BT[:, -1].clone(memory_format=torch.contiguous_format).to(self.device)
         return {"h_BTD": h_BTD, "logits_BTV": self.lm.logits(h_BTD), "carry": {"lm": after, "last_B": last_B}}
 
     def forward(self, weights: Weights, features: Any, chunk: Chunk, carry: Any) -> InnerOutput:

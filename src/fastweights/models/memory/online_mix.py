@@ -52,7 +52,7 @@ class MixConfig:
     bits: int = 22
     prior_count: float = 0.4
     horizon: float = 30.0
-    trust: float = 0.1
+    trust: float = 0.2
     rate: float = 0.15
     bands: int = 6
 
@@ -118,7 +118,7 @@ class OnlineMix:
         gate_BSC[:, :, 0] = node_BNC[:, :, 0] = 1.0
         squares = {GATE: torch.ones_like(gate_BSC), NODE: torch.ones_like(node_BNC)}
         weights = {LOGIT: Table.zeros(batch, size), GATE: gate_BSC, NODE: node_BNC}
-        rule = {"count": {LOGIT: Table.zeros(batch, size, np.uint8)}, "square": squares}
+        rule = {"count": {LOGIT: Table.zeros(batch, size, torch.uint8)}, "square": squares}
         carry = {
             "lm": self.lm.init_carry(batch),
             "last_B": torch.full((batch,), self.bos, device=self.device),
@@ -138,7 +138,7 @@ class OnlineMix:
         decisions = self._decisions(chunk, logits_BTV, past_BP.numpy(), loss_BS)
         seen_BS = torch.cat([past_BP, tokens_BT + 1], dim=1)
         past_BP = seen_BS[:, seen_BS.shape[1] - self.contexts.past :].contiguous()
-        last_B = chunk.targets_BT[:, -1].clone().to(self.device)
+        last_B = chunk.targets_BT[:, -1].clone(memory_format=torch.contiguous_format).to(self.device)
         loss_BW = torch.from_numpy(loss_BS[:, -_WINDOW:].copy())
         after = {"lm": after, "last_B": last_B, "past_BP": past_BP, "loss_BW": loss_BW}
         features = {"decisions": decisions, "carry": after}
@@ -206,9 +206,10 @@ class OnlineMix:
     def _read(self, weights: Weights, d: Decisions) -> _Read:
         table: Table = weights[LOGIT]
         if table.shape[0] == 1:
-            expert_MK = table.read(d.rows_U)[d.inverse_MK]
+            expert_MK = table.read(torch.from_numpy(d.rows_U)).numpy()[d.inverse_MK]
         else:
-            expert_MK = table.dense()[d.batch_M[:, None], d.slot_MK]
+            rows_BU = torch.from_numpy(d.rows_U).expand(table.shape[0], -1)
+            expert_MK = table.read(rows_BU).numpy()[d.batch_M[:, None], d.inverse_MK]
         gate_BSC, node_BNC = weights[GATE].numpy(), weights[NODE].numpy()
         return mix(expert_MK, d.frozen_M, gate_BSC, node_BNC, d.batch_M, d.node_M, d.level_M)
 
@@ -244,15 +245,15 @@ class OnlineMix:
         seen_BU = np.bincount(at_MK.ravel(), minlength=B * U).reshape(B, U).astype(np.float32)
         right_BU = _sums(at_MK, np.broadcast_to(d.bit_M[:, None], (len(d.bit_M), K)), B * U).reshape(B, U)
         before, counts = state.weights[LOGIT], state.rule["count"][LOGIT]
-        rows_BU = np.broadcast_to(d.rows_U, (B, U))
-        old_BU = np.broadcast_to(before.read(rows_BU), (B, U))
-        count_BU = np.broadcast_to(counts.read(rows_BU), (B, U)).astype(np.float32)
+        rows_BU = torch.from_numpy(d.rows_U).expand(B, U)
+        old_BU, count_BU = before.read(rows_BU).numpy(), counts.read(rows_BU).numpy().astype(np.float32)
         n_BU = np.minimum(count_BU, self.config.horizon) + self.config.prior_count
         p_BU = (_sigmoid(old_BU) * n_BU + right_BU) / (n_BU + seen_BU)
         new_BU = np.clip(np.log(p_BU) - np.log1p(-p_BU), -LIMIT, LIMIT)
         values_BU = np.where(seen_BU > 0, new_BU - old_BU, 0).astype(np.float32)
-        newer = counts.replaced(d.rows_U, np.minimum(count_BU + seen_BU, 255).astype(np.uint8))
-        return RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)), newer
+        rows_U = torch.from_numpy(d.rows_U)
+        newer = counts.replaced(rows_U, torch.from_numpy(np.minimum(count_BU + seen_BU, 255).astype(np.uint8)))
+        return RowDelta(rows_U, torch.from_numpy(values_BU)), newer
 
 
 def mix(
