@@ -14,8 +14,11 @@ from fastweights.models.registry import LoadedModel
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.services import eval_adapt_reads as reads
+from fastweights.services.chat import ChatService
 from fastweights.services.eval_recall import LETTERS, document
 from fastweights.services.generate import OpenModel
+from fastweights.services.records import Sampling, SessionOptions
+from fastweights.store.root import Store
 
 TEXT = b"The lamp is in the hall. The key is in the lamp. " * 12
 
@@ -99,3 +102,18 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert {r["memory"] for r in results} == {"default", "mix", "frozen", "attention_window"}
     assert all(r["distance"] == 64 and r["times"] == 1 and r["bits_per_letter"] >= 0 for r in results)
     assert main.run(["eval", "adapt", "--text", str(tmp_path / "none"), *root]) == 2
+
+
+def test_a_session_with_the_mix_is_stored_forked_compared_and_verified(tmp_path: Path) -> None:
+    chats = ChatService(Store(tmp_path))
+    session = chats.new(SessionOptions(model="starter", memory="mix"), "a").session_id
+    brief = Sampling(max_new_tokens=4)
+    first = chats.send(session, "The key of the mill is under the third stone.", brief)
+    second = chats.send(session, "Where is the key of the mill?", brief)
+    assert chats.verify(session).ok
+    change = next(t for t in chats.diff(session, first.commit, second.commit).tensors if t.name == "ngram.logit")
+    assert change.l2 is not None
+    assert change.l2 > 0
+    fork = chats.fork(session)
+    again = ChatService(Store(tmp_path)).send(fork.session_id, "Where?", brief)
+    assert again.reply == chats.send(session, "Where?", brief).reply

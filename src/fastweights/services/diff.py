@@ -42,9 +42,36 @@ def scalar(state: bytes, name: str) -> int | None:
     return int.from_bytes(raw[2], "little", signed=True) if raw is not None and raw[0] == "I64" else None
 
 
+def read_pair(state_a: bytes, state_b: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """:meth:`read_arrays` of both; of a table that both have, the rows that either of them has."""
+    import numpy as np
+
+    arrays = read_arrays(state_a), read_arrays(state_b)
+    rows_a, rows_b = _table_rows(state_a), _table_rows(state_b)
+    for name in rows_a.keys() & rows_b.keys():
+        rows = np.union1d(rows_a[name], rows_b[name])
+        for found, own in zip(arrays, (rows_a[name], rows_b[name]), strict=True):
+            values = found.pop(f"{name}/values", None)
+            if values is not None:
+                found[name] = np.zeros((len(values), len(rows)))
+                found[name][:, np.searchsorted(rows, own)] = values
+    return arrays
+
+
+def _table_rows(state: bytes) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    entries = tensors.unpack(state, "state snapshot")[0]
+    return {
+        name.removesuffix("/rows"): np.frombuffer(data, "<i8")
+        for name, (dtype, _, data) in entries.items()
+        if dtype == "I64" and name.endswith("/rows") and name.split("/")[0] in _PARTS
+    }
+
+
 def tensor_changes(state_a: bytes, state_b: bytes) -> list[TensorChange]:
     """Every tensor that either has, weights first, those that changed most first."""
-    a, b = read_arrays(state_a), read_arrays(state_b)
+    a, b = read_pair(state_a, state_b)
     changes = [_change(name, a.get(name), b.get(name)) for name in sorted(a.keys() | b.keys())]
     return sorted(changes, key=lambda c: (_PARTS.index(c.part), -(c.l2 or 0.0), c.name))
 
@@ -53,7 +80,7 @@ def overall(state_a: bytes, state_b: bytes) -> dict[str, float | None]:
     """``l2``, ``max``, ``relative`` and ``cosine`` over all fast weights that have one shape in both."""
     import numpy as np
 
-    a, b = read_arrays(state_a), read_arrays(state_b)
+    a, b = read_pair(state_a, state_b)
     names = [n for n in sorted(a) if n.startswith("weights/") and n in b and a[n].shape == b[n].shape]
     flat_a = np.concatenate([np.zeros(0), *(a[n].ravel() for n in names)])
     flat_b = np.concatenate([np.zeros(0), *(b[n].ravel() for n in names)])
