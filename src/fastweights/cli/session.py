@@ -57,7 +57,8 @@ def new(
     name
         Id of the new session (default: made up).
     memory
-        linear or low_rank: the context net whose weights are fast. A model that learns as it reads (ttt_lm) has fast
+        linear, low_rank (context nets), head, delta, ngram or mix: what is fast (docs/memory.md); the last three write
+        by rules of their own. A model that learns as it reads (ttt_lm) has fast
         weights and a rule of its own: leave out what follows down to --inner-steps.
     rank
         Of the low_rank memory.
