@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastweights.clock import cpu_seconds
 from fastweights.errors import FastweightsError
+from fastweights.models.e2e_config import E2EConfig
 from fastweights.train.config import TrainConfig, load_config
+from fastweights.train.meta_config import Easier, reach_of
 
 if TYPE_CHECKING:
-    from fastweights.data.kv import KVConfig
+    from fastweights.data.kv import KVConfig, Reach
     from fastweights.models.e2e import E2ETransformer
     from fastweights.train.meta import KVScore
 
@@ -127,6 +129,12 @@ def _task(config: TrainConfig) -> KVConfig:
     return config.meta.kv
 
 
+def _reach(config: TrainConfig) -> Reach:
+    model = config.model_for(_task(config).vocab_size)
+    assert isinstance(model, E2EConfig)
+    return reach_of(model)
+
+
 def _row(seeds: list[KVScore | None]) -> dict[str, Any] | None:
     """Means over the seeds; Wilson intervals over all answers."""
     from fastweights.redteam.scores import wilson
@@ -154,14 +162,12 @@ def run_seed(job: Job) -> dict[str, Any]:
 
     from fastweights.core.memory import keep_freed_memory
     from fastweights.train.meta import kv_score
-    from fastweights.train.meta_config import reach_of
 
     torch.set_num_threads(1)
     keep_freed_memory()
     config, cost = job.config, {}
     task = _task(config)
-    model_config = config.model_for(task.vocab_size)
-    reach = reach_of(model_config)  # pyright: ignore[reportArgumentType]
+    reach = _reach(config)
     ask: dict[str, Any] = {"sequences": job.sequences, "seed": config.seed}
     out: dict[str, Any] = {}
 
@@ -175,7 +181,7 @@ def run_seed(job: Job) -> dict[str, Any]:
     out["inner_rates"] = {k: float(v.detach()) for k, v in rates.items()} if isinstance(rates, dict) else rates
     out["leak"] = _leak(lm, config)
 
-    cost["window_only"], plain = _trained(_changed(config, updates=False))
+    cost["window_only"], plain = _trained(_near_only(config))
     out["window_only"] = kv_score(plain, task, reach, updates=False, **ask)
     out["dynamic_evaluation"], out["dynamic_evaluation_grid"] = _searched(config, job.sequences, GRID, plain)
     out["untrained_sgd"], out["untrained_sgd_grid"] = _searched(config, job.sequences, UNTRAINED_GRID, None)
@@ -191,6 +197,15 @@ def run_seed(job: Job) -> dict[str, Any]:
 def _changed(config: TrainConfig, **meta: Any) -> TrainConfig:
     assert config.meta is not None
     return config.model_copy(update={"meta": config.meta.model_copy(update=meta)})
+
+
+def _near_only(config: TrainConfig) -> TrainConfig:
+    """Nothing learned while reading, on the task's near queries alone: what a window can learn at all."""
+    task, reach = _task(config), _reach(config)
+    records = max(1, min(task.records, reach.near_gap(task.width) + 1))
+    queries = max(1, task.tokens // task.width - records)
+    near = Easier(until=config.steps, records=records, queries=queries, far_frac=0.0)
+    return _changed(config, updates=False, easier=(near,))
 
 
 def _whole(config: TrainConfig) -> TrainConfig:
@@ -209,12 +224,10 @@ def _trained(config: TrainConfig) -> tuple[float, E2ETransformer]:
     from fastweights.data.ids_tokenizer import IdsTokenizer
     from fastweights.data.kv import kv_corpus
     from fastweights.train.meta import MetaTrainer
-    from fastweights.train.meta_config import reach_of
 
     start = time.process_time()
     task = _task(config)
-    reach = reach_of(config.model_for(task.vocab_size))  # pyright: ignore[reportArgumentType]
-    corpus = kv_corpus(task, reach, config.seed)
+    corpus = kv_corpus(task, _reach(config), config.seed)
     trainer = MetaTrainer(config, corpus, IdsTokenizer(task.vocab_size, task.bos, task.bos))
     while trainer.step < config.steps:
         trainer.advance()
@@ -231,9 +244,7 @@ def _searched(
     import torch
 
     from fastweights.models.e2e import E2ETransformer
-    from fastweights.models.e2e_config import E2EConfig
     from fastweights.train.meta import kv_score
-    from fastweights.train.meta_config import reach_of
 
     task = _task(config)
     base = config.model_for(task.vocab_size)
@@ -260,7 +271,6 @@ def _leak(lm: E2ETransformer, config: TrainConfig) -> float:
 
     from fastweights.data.kv import held_out
     from fastweights.train.meta import kv_tensors, read_adapting
-    from fastweights.train.meta_config import reach_of
 
     task = _task(config)
     x_BT, y_BT, _ = kv_tensors(held_out(task, reach_of(lm.config), 4, config.seed), lm.head.weight.device)
