@@ -82,6 +82,21 @@ export async function chatStop(page) {
   await longest(page, 60);
 }
 
+/** Stopped before the server has the message: it goes back into the field. */
+export async function chatStopUnread(page) {
+  const before = await turn(page, 3).count();
+  await page.route("**/chat/stream", () => undefined); // never sent
+  await say(page, "Not read at all");
+  await page.locator("[data-live]").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("alert").getByText("Stopped before the model had read the message").waitFor();
+  await until(async () => (await input(page).inputValue()) === "Not read at all", "the message is back in the field");
+  await page.unroute("**/chat/stream");
+  same(await turn(page, 4).count(), 0, "turns that it adds");
+  same(await turn(page, 3).count(), before, "turns from before");
+  await input(page).fill("");
+}
+
 export async function chatFrozen(page) {
   await turnSwitch(page, "Learn", false);
   await say(page, "Answer this without learning");

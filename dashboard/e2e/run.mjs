@@ -29,6 +29,7 @@ try {
     chat.chatReload,
     chat.chatCompare,
     chat.chatStop,
+    chat.chatStopUnread,
     chat.chatFrozen,
     chat.chatForkResetLog,
     chat.chatStrictGuard,

@@ -3,7 +3,7 @@ import { useSyncExternalStore } from "react";
 import { api, stream, take } from "../../api/client";
 import { queryClient, session, sessions } from "../../api/queries";
 import type { ChunkEvent, SessionDetail, Turn } from "../../api/types";
-import { type ApiProblem, fromError, toProblem } from "../../lib/problem";
+import { ApiProblem, fromError, toProblem } from "../../lib/problem";
 
 export interface ChatBody {
   message: string;
@@ -94,12 +94,13 @@ export async function send(id: string, body: ChatBody): Promise<void> {
         finished = true;
       }
     }
-    if (!finished && !body.frozen) await settle(id, known);
+    if (!finished && !body.frozen) await settle(id, known, HEARD_S);
     put(id, { live: null });
   } catch (error) {
     if (controller.signal.aborted) {
-      if (!body.frozen) await settle(id, known);
-      put(id, { live: null });
+      const heard = draft.events.length > 0 || draft.phase === "replying";
+      const kept = body.frozen || (await settle(id, known, heard ? HEARD_S : UNHEARD_S));
+      put(id, { live: null, ...(kept || heard ? {} : { failure: { message: body.message, error: UNREAD } }) });
     } else {
       put(id, { live: null, failure: { message: body.message, error: fromError(error) } });
     }
@@ -127,18 +128,24 @@ function keep(id: string, turn: Turn): void {
   });
 }
 
-/** After a stop the server still commits the partial turn: wait until it shows, for five seconds at most. */
-async function settle(id: string, known: number): Promise<void> {
-  for (let i = 0; i < 20; i += 1) {
+/** Seconds until the turn of a stopped reply shows: of a message that the server has, and of one that it may not have. */
+const HEARD_S = 60;
+const UNHEARD_S = 5;
+const UNREAD = new ApiProblem(0, "Stopped", "Stopped before the model had read the message: nothing was learned.");
+
+/** After a stop the server still commits the partial turn: wait until it shows. */
+async function settle(id: string, known: number, seconds: number): Promise<boolean> {
+  for (const end = Date.now() + 1000 * seconds; Date.now() < end; ) {
     await new Promise((resolve) => setTimeout(resolve, 250));
     try {
       const detail = await take(api.GET("/api/text/sessions/{session_id}", { params: { path: { session_id: id } } }));
       if (detail.n_turns > known) {
         queryClient.setQueryData(session(id).queryKey, detail);
-        return;
+        return true;
       }
     } catch {
       // The server is away or busy: look again.
     }
   }
+  return false;
 }
