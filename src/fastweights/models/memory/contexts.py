@@ -31,6 +31,7 @@ class Contexts:
         if list(orders) != sorted(set(orders)) or not orders or orders[0] < 1:
             raise ValueError(f"orders {list(orders)}: give distinct ones from 1, ascending")
         self.orders = np.array(orders)
+        self._wanted = frozenset(orders)
         self.past = int(orders[-1]) - 1
         self._by_age = _multipliers(self.past + 1)
         self._shift = np.uint64(64 - bits)
@@ -38,8 +39,13 @@ class Contexts:
     def hashes(self, token_BT: Array, past_BP: Array) -> Array:
         """uint64 ``[B, T, K]`` of the contexts that end in each token; in ``past_BP`` tokens plus one, 0 for none."""
         full_BS = np.concatenate([past_BP, token_BT + 1], axis=1).astype(np.uint64)
-        window_BTO = np.lib.stride_tricks.sliding_window_view(full_BS, self.past + 1, axis=1)[:, :, ::-1]
-        hash_BTK = np.cumsum(window_BTO * self._by_age, axis=2)[:, :, self.orders - 1]
+        length, sum_BT, found = token_BT.shape[1], np.zeros(token_BT.shape, np.uint64), []
+        for age, multiplier in enumerate(self._by_age):
+            first = self.past - age
+            sum_BT = sum_BT + full_BS[:, first : first + length] * multiplier
+            if age + 1 in self._wanted:
+                found.append(sum_BT)
+        hash_BTK = np.stack(found, axis=2)
         hash_BTK = hash_BTK + self.orders.astype(np.uint64) * _NODE
         return (hash_BTK ^ (hash_BTK >> np.uint64(29))) * _MIX_A
 
