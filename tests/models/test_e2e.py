@@ -10,6 +10,7 @@ from torch.func import functional_call, vmap
 from fastweights.core.state import Chunk, FastState
 from fastweights.core.unroll import unroll
 from fastweights.errors import FastweightsError
+from fastweights.models.decoding import decoder_for
 from fastweights.models.e2e import E2EReader, E2ETransformer, e2e_learner
 from fastweights.models.e2e_config import E2EConfig, parameters
 from fastweights.train.meta import fresh_chunks, meta_loss, read_adapting
@@ -133,6 +134,13 @@ def test_read_as_a_module_nothing_is_learned_and_pieces_equal_the_whole() -> Non
     torch.testing.assert_close(torch.cat([first, second], 1), whole, rtol=1e-10, atol=1e-12)
     still, _ = read_adapting(lm, x, y, updates=False)
     torch.testing.assert_close(still, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_a_decoder_reads_as_the_module_does() -> None:
+    lm, (x, _) = _lm(dtype=torch.float32), _text(1)
+    decoder = decoder_for(lm)
+    rows = [torch.from_numpy(decoder.logits(decoder.step(int(token)))) for token in x[0]]
+    torch.testing.assert_close(torch.stack(rows), lm(x)[0][0].detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_filter() -> None:

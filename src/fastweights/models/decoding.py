@@ -5,6 +5,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastweights.models.e2e import E2ETransformer
+from fastweights.models.e2e_decode import E2EDecoder
 from fastweights.models.recurrent_learner import StillDecoder
 from fastweights.models.registry import LanguageModel
 from fastweights.models.tiny_lm import TinyLM
@@ -21,9 +23,11 @@ class SequenceDecoder(Protocol):
     def logits(self, h_D: NDArray[np.floating]) -> NDArray[np.floating]: ...
 
 
-AnyDecoder = Decoder | TTTDecoder | StillDecoder
+AnyDecoder = Decoder | TTTDecoder | StillDecoder | E2EDecoder
 
 
 def decoder_for(lm: LanguageModel) -> AnyDecoder:
     """One sequence's decoder: ``load`` a carry, ``step`` token by token, ``logits`` of what it returns."""
+    if isinstance(lm, E2ETransformer):
+        return E2EDecoder(lm)
     return Decoder(lm) if isinstance(lm, TinyLM) else TTTDecoder(lm)
