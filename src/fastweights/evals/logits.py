@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.models.registry import LanguageModel
-from fastweights.models.tiny_lm import TinyLM
+from fastweights.models.ttt_lm import TTTLM
 from fastweights.store.tensors import load_tensors
 
 Mode = Literal["prefill", "decode", "mixed"]
@@ -51,7 +51,7 @@ def logits_of(lm: LanguageModel, ids_BT: Tensor, mode: Mode = "prefill", *, pref
     if not 0 <= first <= T:
         raise FastweightsError(f"prefill {first}: the ids have {T} tokens, so give a number from 0 to {T}")
     ids_BT = ids_BT.to(lm.head.weight.device)
-    step = lm.__call__ if isinstance(lm, TinyLM) else lm.decode
+    step = lm.decode if isinstance(lm, TTTLM) else lm.__call__
     parts, carry = [], lm.init_carry(len(ids_BT))
     with torch.inference_mode():
         if first:
