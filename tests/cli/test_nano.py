@@ -155,6 +155,22 @@ def test_sessions(call, root: Path) -> None:
         assert words in err
 
 
+def test_a_listing_says_what_it_leaves_out(call, root: Path) -> None:
+    for name in ("broken", "whole"):
+        assert call("nano", "session", "new", "--name", name)[0] == 0
+    meta = root / "sessions" / "broken" / "meta.json"
+    data = meta.read_bytes()
+    meta.write_bytes(data[:50])
+    code, out, err = call("nano", "session", "ls", "--json")
+    meta.write_bytes(data)
+    assert code == 0
+    assert {"whole"} <= {s["session_id"] for s in _strict(out)}
+    assert "broken" not in out
+    assert "session broken is left out" in err
+    assert "fsck" in err
+    assert call("nano", "session", "ls")[2] == ""
+
+
 def test_eval(call) -> None:
     code, out, _ = call("eval", "nano", "--seeds", "3", "--steps", "320", "--json")
     assert code == 0
@@ -179,7 +195,10 @@ def test_a_damaged_base_is_named(store: Store) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(bytes(data))
-    with pytest.raises(Corrupt, match="base_checkpoint"):
+    with pytest.raises(Corrupt, match=r"base_checkpoint.*nano pretrain --mode linear"):
+        service.base("linear")
+    file.unlink()
+    with pytest.raises(Corrupt, match=r"base_checkpoint.*nano pretrain --mode linear"):
         service.base("linear")
     assert service.pretrain("linear").checkpoint_sha256 == record.checkpoint_sha256
     (store.root / "base" / "linear" / "base_meta.json").write_text('{"mode": "linear"}')

@@ -61,6 +61,11 @@ def test_wrong_requests_are_problems_and_no_runs(client, body, status):
     assert client.get("/api/text/runs/gone/events").status_code == 404
 
 
+def test_a_default_that_rests_on_a_wrong_field_is_no_error_of_its_own(client):
+    answer = client.post("/api/text/runs", json={"text": TEXT, "chunk_tokens": 0}).json()
+    assert [error["field"] for error in answer["errors"]] == ["body.chunk_tokens"]
+
+
 def test_streamed_and_read_back(client):
     answer = client.post("/api/text/runs/stream", json={"text": TEXT * 2, "chunk_tokens": 16})
     events = sse(answer.text)

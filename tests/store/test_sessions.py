@@ -278,6 +278,11 @@ def test_one_damaged_session_does_not_hide_the_others(sessions):
         with pytest.raises(Corrupt, match=r"meta.json"):
             sessions.meta("a")
         assert [m.id for m in sessions.list()] == ["b"]
+        assert [*sessions.damaged()] == ["a"]
+    path.write_bytes(whole)
+    assert sessions.damaged() == {}
+    assert [m.id for m in sessions.list()] == ["b", "a"]
+    path.write_bytes(b"")
     assert [(f.level, f.path) for f in fsck(sessions.store).findings] == [("warning", "text_sessions/a")]
 
 

@@ -165,6 +165,8 @@ def monitor(
         influence=influence,
     )
     report = None if write_json is None else (write_json or [REPORT])[-1]
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):  # now, not after the whole text
+        raise output.UsageError(f"--write-json {str(report)!r} cannot be written: name a file in a folder that exists")
     inputs = _inputs(text, file or [], stdin, demo, demo_high_entropy)
 
     from fastweights.services.monitor import MonitorService

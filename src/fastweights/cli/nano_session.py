@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from fastweights.cli import output
-from fastweights.cli.session_verbs import COMMIT_NAMES, add_revert, add_verbs
+from fastweights.cli.session_verbs import COMMIT_NAMES, add_revert, add_verbs, note_damaged
 from fastweights.data.physics import Mode
 from fastweights.hints import validate_given
 from fastweights.models.nano_config import NanoLearning, Rule
@@ -117,7 +117,8 @@ def run(session: str, *, steps: int | None = None) -> None:
 @app.command
 def ls() -> None:
     """All sessions of Nano, last used first."""
-    sessions = service().list()
+    sessions = (nano := service()).list()
+    note_damaged(nano)
     rows = (
         (s.session_id, s.model, s.options.learning.rule, s.n_turns, s.drift, s.updated_at[:19], s.parent_session)
         for s in sessions

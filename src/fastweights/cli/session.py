@@ -6,7 +6,7 @@ from cyclopts import App
 
 from fastweights.cli import output
 from fastweights.cli.policies import named_policy
-from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs
+from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs, note_damaged
 from fastweights.hints import validate_given
 from fastweights.services.records import SessionInfo, SessionOptions
 
@@ -99,7 +99,8 @@ def new(
 @app.command
 def ls() -> None:
     """All sessions, last used first."""
-    sessions = service().list()
+    sessions = (chats := service()).list()
+    note_damaged(chats)
     rows = ((s.session_id, s.model, s.n_turns, s.drift, s.updated_at[:19], s.title) for s in sessions)
     head = ("session", "model", "turns", "drift", "last used", "title")
     output.current().emit(

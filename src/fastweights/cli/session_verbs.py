@@ -22,6 +22,12 @@ def add_verbs(app: App, service: Service) -> None:
         app.command(make(service))
 
 
+def note_damaged(service: "SessionService[Any]") -> None:
+    """A notice for each session that a listing leaves out, since its ``meta.json`` cannot be read."""
+    for name, why in service.sessions.damaged().items():
+        output.current().notice(f"note: session {name} is left out: {why}")
+
+
 def _log(service: Service) -> Callable[..., None]:
     def log(session: str, *, everything: Annotated[bool, Parameter("--all", negative="")] = False) -> None:
         """Every commit of a session, newest first; * marks the head.

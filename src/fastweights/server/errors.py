@@ -78,6 +78,7 @@ def validation_problem(error: RequestValidationError) -> Problem:
     errors = [
         FieldError(field=".".join(str(part) for part in item["loc"])[:200], message=_message(item))
         for item in error.errors()[:20]
+        if item["type"] != "default_factory_not_called"  # a default that rests on the field that is wrong
     ]
     first = errors[0] if errors else FieldError(field="request", message="is not valid")
     return problem(422, f"{first.field}: {first.message}", errors)

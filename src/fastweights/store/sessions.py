@@ -53,6 +53,14 @@ class Sessions:
 
     def list(self) -> list[Meta]:
         """Every whole session, last used first; a damaged one is left out (``fsck`` names it)."""
+        metas, _ = self._listing()
+        return sorted(metas.values(), key=lambda m: (m.updated_at, m.id), reverse=True)
+
+    def damaged(self) -> dict[str, str]:
+        """{id: one-line error} of the sessions that :meth:`list` leaves out."""
+        return self._listing()[1]
+
+    def _listing(self) -> tuple[dict[str, Meta], dict[str, str]]:
         same: dict[bytes, dict[str, Any]] = {}  # the options of most sessions are those of others
 
         def take(text: str) -> Meta:
@@ -60,10 +68,7 @@ class Sessions:
             options = record["options"]
             return Meta(**{**record, "options": same.setdefault(atomic.dump_json(options), options)})
 
-        metas, _ = cached_records(
-            self.store, self.folder, META, lambda path: vars(read_meta(path)), take, remember=True
-        )
-        return sorted(metas.values(), key=lambda m: (m.updated_at, m.id), reverse=True)
+        return cached_records(self.store, self.folder, META, lambda path: vars(read_meta(path)), take, remember=True)
 
     def read(self, commit_id: str) -> Commit:
         """A commit by its full id, verified."""
@@ -106,6 +111,11 @@ class Sessions:
             self.meta(session_id)
         with self._locks.hold(path, f"session {session_id!r}", doing, timeout):
             yield
+
+    def check_free(self, session_id: str) -> None:
+        """:class:`Conflict` if there is a session of that id."""
+        if self.path(session_id, META).exists():
+            raise Conflict(f"session {session_id!r} exists: choose another id, or leave the id out to get a fresh one")
 
     def create(
         self,
@@ -263,10 +273,7 @@ class Sessions:
     def _new(self, session_id: str) -> Iterator[None]:
         atomic.ensure_dir(self.path(session_id))
         with self._locks.hold(self.path(session_id, LOCK), f"session {session_id!r}", "creating it"):
-            if self.path(session_id, META).exists():
-                raise Conflict(
-                    f"session {session_id!r} exists: choose another id, or leave the id out to get a fresh one"
-                )
+            self.check_free(session_id)
             yield
 
     def _left(self, meta: Meta, head: Commit) -> "list[str]":

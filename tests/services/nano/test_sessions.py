@@ -257,6 +257,11 @@ def test_a_busy_session_and_wrong_ids(service: NanoSessionService) -> None:
     service.new(_setting(), "s1")
     with pytest.raises(Conflict):
         service.new(_setting(), "s1")
+    bare = NanoSessionService(service.sessions.store)
+    with pytest.raises(Conflict):
+        bare.new(_setting(), "s1")
+    with pytest.raises(NotFound):  # nothing was trained for a session that could not be made
+        bare.bases.base_record("linear")
     with pytest.raises(FastweightsError, match="not valid"):
         service.new(_setting(), "../s1")
     with pytest.raises(NotFound):

@@ -84,7 +84,10 @@ class NanoService:
             self.note(f"no base model for mode {mode} yet: pretraining one")
             record = self.pretrain(mode)
         expect = {name: (shape, torch.float32) for name, shape in shapes_of(record.config).items()}
-        tensors, _ = load_tensors(self.store.path(BASE, mode, CHECKPOINT), record.checkpoint_sha256, expect)
+        try:
+            tensors, _ = load_tensors(self.store.path(BASE, mode, CHECKPOINT), record.checkpoint_sha256, expect)
+        except (NotFound, Corrupt) as error:
+            raise Corrupt(f"{error}; `fastweights nano pretrain --mode {mode}` makes it anew") from None
         return LoadedBase(NanoSSM(record.config, tensors), record)
 
     def pretrain(self, mode: Mode, how: NanoPretrain | None = None, config: NanoConfig | None = None) -> NanoBase:

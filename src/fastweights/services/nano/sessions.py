@@ -128,6 +128,7 @@ class NanoSessionService(RevertService[NanoSession]):
     def new(self, setting: NanoSetting, session_id: str | None = None) -> NanoSession:
         """A session that has read nothing, from the base model of its mode (which is trained if there is none)."""
         session_id = new_id("s") if session_id is None else check_id("session", session_id)
+        self.sessions.check_free(session_id)  # before a base model is trained for it
         model, base = self.bases.base(setting.mode)
         made = nano_turn.begin(setting, model)
         pinned = Pinned(
