@@ -39,6 +39,7 @@ try {
     sessions.sessionsStay,
     nano.nanoRun,
     nano.nanoLineage,
+    nano.nanoRevert,
     nano.nanoWeights,
     nano.nanoTransactions,
     nano.nanoPhysics,

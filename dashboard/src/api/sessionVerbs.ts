@@ -145,6 +145,10 @@ export const checkout = (ref: SessionRef, commit: string) =>
 export const reset = (ref: SessionRef, to: string | null = null) =>
   doing(ref, take(api.POST(at(ref.kind, "reset"), { params: params(ref), body: { to } })));
 
+/** Of a run, or of the revert of one. Sessions of text have no reverts. */
+export const revert = (ref: SessionRef & { kind: "nano" }, commit: string) =>
+  doing(ref, take(api.POST("/api/sessions/{session_id}/revert", { params: params(ref), body: { commit } })));
+
 /** One commit, or the head's whole history. */
 export const verify = (ref: SessionRef, commit: string | null) =>
   take(api.POST(at(ref.kind, "verify"), { params: params(ref), body: { commit } }));

@@ -86,7 +86,13 @@ function Panel({ matrix, here, base, name }: { matrix: NanoMatrix; here: string;
       </div>
       <div className={css.maps} data-wide={columns > rows || undefined}>
         <HeatMap title={`At ${here}`} {...axes} matrix={matrix.values} most={largest(matrix.values)} />
-        <HeatMap title="Change" {...axes} matrix={change} signed />
+        {largest(change) > 0 ? (
+          <HeatMap title="Change" {...axes} matrix={change} signed />
+        ) : (
+          <p className={css.same} data-same>
+            <b>Change</b> none: every entry is that of {name}.
+          </p>
+        )}
       </div>
       <div className={table.scroll} tabIndex={0} role="region" aria-label={`Drift of ${matrix.name}`}>
         <table className={table.table}>

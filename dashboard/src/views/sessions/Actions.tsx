@@ -1,13 +1,13 @@
 import { Button } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
-import { checkout, reset, type SessionRef, verify } from "../../api/sessionVerbs";
+import { checkout, reset, revert, type SessionRef, verify } from "../../api/sessionVerbs";
 import type { Verification } from "../../api/types";
 import { plural, shortHash } from "../../lib/format";
 import { nameOf, type TreeNode } from "../../lib/tree";
 import { Confirm } from "../../ui/Confirm";
 import { ForkDialog } from "../../ui/ForkDialog";
-import { Check, Fork, Reset, Tag } from "../../ui/icons";
+import { Check, Fork, Reset, Tag, Undo } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
 import classes from "./Sessions.module.css";
 import { TagDialog } from "./TagDialog";
@@ -18,7 +18,7 @@ interface Props {
   onShow: (commit: string, session: string) => void;
 }
 
-type Asked = "fork" | "tag" | "checkout" | "reset" | null;
+type Asked = "fork" | "tag" | "checkout" | "reset" | "revert" | null;
 
 /** Git's verbs on one commit. Those that move a head ask first. */
 export function Actions({ node, of, onShow }: Props) {
@@ -31,6 +31,8 @@ export function Actions({ node, of, onShow }: Props) {
   const close = () => ask(null);
   const name = nameOf(node.commit);
   const isHead = node.heads.includes(of.id);
+  const { kind } = node.commit;
+  const revertible = of.kind === "nano" && (kind === "run" || kind === "revert");
   const verifying = useMutation({ mutationFn: (commit: string | null) => verify(of, commit) });
   const moved = (info: { head: string }) => onShow(info.head, of.id);
   return (
@@ -48,6 +50,11 @@ export function Actions({ node, of, onShow }: Props) {
         <Button size="xs" variant="default" leftSection={<Reset size={14} />} onClick={() => ask("reset")}>
           Reset to this
         </Button>
+        {revertible && (
+          <Button size="xs" variant="default" leftSection={<Undo size={14} />} onClick={() => ask("revert")}>
+            Revert
+          </Button>
+        )}
         <Button size="xs" variant="default" leftSection={<Check size={14} />} loading={verifying.isPending} onClick={() => verifying.mutate(node.id)}>
           Verify
         </Button>
@@ -79,6 +86,14 @@ export function Actions({ node, of, onShow }: Props) {
       {asked === "reset" && (
         <Confirm title={`Reset to ${name}?`} action="Reset" run={() => reset(of, node.id)} onDone={moved} onClose={close}>
           {of.id} gets a new commit with the fast weights and the state of {name} ({shortHash(node.id)}). Its history stays.
+        </Confirm>
+      )}
+      {asked === "revert" && (
+        <Confirm title={`Revert ${name}?`} action="Revert" run={() => revert({ kind: "nano", id: of.id }, node.id)} onDone={moved} onClose={close}>
+          {kind === "run"
+            ? `${of.id} gets a new commit with the state that it would have had without learning from ${name}: its steps are lived through frozen, and the runs after it are read and judged again.`
+            : `${of.id} gets a new commit that takes this revert back: the run that it is about is read the other way again, and so are the runs after it.`}{" "}
+          The history stays.
         </Confirm>
       )}
     </>
