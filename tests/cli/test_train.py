@@ -186,10 +186,13 @@ def test_the_starter_stays_the_one_that_ships(here: Path, capsys: pytest.Capture
     assert not (here / "artifacts/text_models/starter").exists()
 
 
-def test_train_help_names_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["train", "--help"]) == 0
+@pytest.mark.parametrize("verb", ["train", "meta"])
+def test_help_names_the_presets(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert main.run([verb, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in presets())
+    own = [name for name, path in presets().items() if ("\nmeta:" in path.read_text()) == (verb == "meta")]
+    assert len(own) > 5
+    assert [name for name in own if name not in shown] == []
 
 
 def test_bpe_is_trained_on_the_train_part_and_can_be_used_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

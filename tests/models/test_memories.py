@@ -50,12 +50,13 @@ def read(it: Any, text: bytes, state: FastState | None = None) -> tuple[FastStat
 
 
 def read_in(it: Any, text: bytes, size: int, state: FastState | None = None) -> tuple[FastState, list[float]]:
-    state, losses = it.init() if state is None else state, []
+    after: FastState = it.init() if state is None else state
+    losses = []
     for chunk in chunks(text, size):
-        proposal = it.propose(state, chunk)
-        state = proposal.after
+        proposal = it.propose(after, chunk)
+        after = proposal.after
         losses.append(float(proposal.output.loss_B))
-    return state, losses
+    return after, losses
 
 
 def same(a: FastState, b: FastState) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastweights.clock import cpu_seconds
 from fastweights.errors import FastweightsError, NotFound
-from fastweights.models.memory.names import BEST, MEMORIES, MemoryName
+from fastweights.models.memory.names import DEFAULT, MEMORIES, MemoryName
 from fastweights.services.eval_adapt_reads import Read, adapted, bias, chunks_of, dynamic, frozen, random_updates
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.store.root import Store
@@ -50,7 +50,7 @@ def eval_adapt(
     keep_freed_memory()
     pool = ModelPool(store)
     model = pool.open(pool.models.resolve(model_id))
-    names: list[MemoryName] = [name for name in MEMORIES if name in memories or name == BEST]
+    names: list[MemoryName] = [name for name in MEMORIES if name in memories or name == DEFAULT]
     rows = []
     for file, data in contents.items():
         found = _one_text(
@@ -61,7 +61,7 @@ def eval_adapt(
         "model_id": model.loaded.model_id,
         "chunk_tokens": chunk_tokens,
         "guard": guard,
-        "default_memory": BEST,
+        "default_memory": DEFAULT,
         "memories": names,
         "controls": list(CONTROLS) if controls else [],
         "threads": 1,
@@ -107,14 +107,14 @@ def _one_text(
     add("frozen", base)
     for name in names:
         add(name, adapted(model, chunks, name, chunk_tokens, guard))
-    found["default"] = {"memory": BEST, **found[BEST]}
+    found["default"] = {"memory": DEFAULT, **found[DEFAULT]}
     if not controls:
         return found
     add("bias", bias(model, chunks))
     add("random", random_updates(model, chunks, chunk_tokens, seed))
     mixed = np.random.default_rng(seed).permutation(np.frombuffer(data, np.uint8)).tobytes()
     again = chunks_of(model, mixed, chunk_tokens)
-    add("shuffled", adapted(model, again, BEST, chunk_tokens, guard), frozen(model, again))
+    add("shuffled", adapted(model, again, DEFAULT, chunk_tokens, guard), frozen(model, again))
     add("dynamic", dynamic(model, chunks))
     start = time.process_time()
     size = len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import fastweights.data
 from fastweights.clock import cpu_seconds
 from fastweights.errors import FastweightsError
-from fastweights.models.memory.names import BEST, MEMORIES, MemoryName
+from fastweights.models.memory.names import DEFAULT, MEMORIES, MemoryName
 from fastweights.services.eval_adapt_reads import chunks_of, state_bytes
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.records import SessionOptions
@@ -105,16 +105,16 @@ def eval_recall(
             asked = {"distance": distance, "times": often, "facts": facts}
             page = document(seed, distance, often, facts)
             chunks = chunks_of(model, page.data, chunk_tokens)
-            own = _remembered(model, chunks, page, BEST, chunk_tokens, guard)
+            own = _remembered(model, chunks, page, DEFAULT, chunk_tokens, guard)
             add({"memory": "default", **asked, **own})
             for name in memories:
-                figures = own if name == BEST else _remembered(model, chunks, page, name, chunk_tokens, guard)
+                figures = own if name == DEFAULT else _remembered(model, chunks, page, name, chunk_tokens, guard)
                 add({"memory": name, **asked, **figures})
             for name, bits in _without_learning(model, page, own["state_bytes"]).items():
                 add({"memory": name, **asked, **bits})
     return {
         "model_id": model.loaded.model_id,
-        "default_memory": BEST,
+        "default_memory": DEFAULT,
         "guard": guard,
         "seed": seed,
         "uniform_bits_per_letter": math.log2(26),

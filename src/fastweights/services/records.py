@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fastweights.guard.event import Event
 from fastweights.guard.policy import Policy
 from fastweights.guard.shipped import default_policy
-from fastweights.models.memory.names import MemoryName
+from fastweights.models.memory.names import DEFAULT, MemoryName
 
 Identifier = str
 ModelStatus = Literal["training", "ready", "sleep_candidate", "failed", "cancelled", "interrupted"]
@@ -34,7 +34,7 @@ class SessionOptions(Record):
     model: str | None = Field(
         default=None, pattern=ID_PATTERN, description="default: the latest usable one, never a candidate"
     )
-    memory: MemoryName = Field(default="linear", description="linear, low_rank: context nets; head; delta; ngram; mix")
+    memory: MemoryName = Field(default=DEFAULT, description="linear, low_rank: context nets; head; delta; ngram; mix")
     rank: int = Field(default=16, ge=1, le=256, description="of the low_rank memory")
     rule: Literal["sgd", "muon"] = "sgd"
     lr: float = Field(default=0.1, gt=0, le=100)
