@@ -46,9 +46,9 @@ def train(
     ----------
     preset
         laptop (the default), bench-shakespeare, bench-memory or starter: recurrent models. debug_tiny, ttt_125m,
-        bringup_1p3b, ttt_47b (only planned), ttt_linear_official_125m, ttt_linear_official_350m, ttt_linear_official_760m or
-        ttt_linear_official_1p3b: models that learn as they read (test-time training). pretrain_8k: the plainly trained
-        twin of meta_8k (see fastweights meta). Or a YAML file.
+        bringup_1p3b, ttt_47b (only planned), ttt_linear_official_125m, ttt_linear_official_350m,
+        ttt_linear_official_760m or ttt_linear_official_1p3b: models that learn as they read (test-time training).
+        pretrain_8k: the plainly trained twin of meta_8k (see fastweights meta). Or a YAML file.
     corpus
         File (text, or lines of {"text": ...} in *.jsonl), folder of *.txt *.md *.text *.tex *.rst *.jsonl, or tiny,
         shakespeare, synthetic. Default: ./training_data, else tiny.
