@@ -218,21 +218,23 @@ export async function nanoArchitecture(page) {
 }
 
 const DARK = ["overview", "physics"];
+const READY = { overview: "[data-details]", weights: "[data-weights]", transactions: "[data-timeline]", physics: "[data-simulation]", architecture: "[data-nodes]" };
 
-/** Each page in both themes; axe reads all in light, and in dark two of them. */
+/** Each page in both themes, the light one last; axe reads all in light, and in dark two of them. */
 export async function nanoThemes(page) {
-  for (const scheme of ["dark", "light"]) {
-    await page.emulateMedia({ colorScheme: scheme });
-    await becomes(() => page.evaluate(() => document.documentElement.dataset.mantineColorScheme), scheme, "scheme of the system");
-    for (const name of TABS) {
-      await open(page, name);
+  await page.goto(`/nano/${ID}/overview`);
+  for (const name of TABS) {
+    await tab(page, name);
+    await page.locator(READY[name]).waitFor();
+    for (const scheme of ["dark", "light"]) {
+      await page.emulateMedia({ colorScheme: scheme });
+      await becomes(() => page.evaluate(() => document.documentElement.dataset.mantineColorScheme), scheme, "scheme of the system");
+      await settled(page);
       await shot(page, `nano-${name}-${scheme}`);
       if (scheme === "light" || DARK.includes(name)) await axe(page, `Nano ${name}, ${scheme}`);
     }
   }
 }
-
-const READY = { overview: "[data-details]", weights: "[data-weights]", transactions: "[data-timeline]", physics: "[data-simulation]", architecture: "[data-nodes]" };
 
 async function open(page, name) {
   await page.goto(`/nano/${ID}/${name}`);
