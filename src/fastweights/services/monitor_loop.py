@@ -43,12 +43,9 @@ class Monitor:
 
     def read(self, blocks: Iterable[bytes], cancelled: Callable[[], bool] | None = None) -> Iterator[MonitorEvent]:
         """One event a chunk, as soon as it is judged; ends early once ``cancelled`` is true."""
-        import torch
-
         from fastweights.guard.stream import read
 
         parts = self.parts
-        graph_free = parts.closed_form and not self.options.influence
         session = parts.guard.begin(parts.learner, parts.learner.init())
         current: list[TextChunk] = []
 
@@ -58,12 +55,7 @@ class Monitor:
                 yield chunk
 
         started = time.process_time()
-        outcomes = read(parts.guard, parts.learner, session, chunks(), write=self.options.updates)
-        while True:
-            with torch.inference_mode(graph_free):  # no bookkeeping for autograd: about 5 % of the time
-                outcome = next(outcomes, None)
-            if outcome is None:
-                return
+        for outcome in read(parts.guard, parts.learner, session, chunks(), write=self.options.updates):
             event = self._event(current[0], session, outcome)
             session = outcome.session
             self._cpu += time.process_time() - started

@@ -38,13 +38,6 @@ class MonitorParts:
     objective: str
     seed: int
 
-    @property
-    def closed_form(self) -> bool:
-        """Whether learning and judging need no autograd."""
-        from fastweights.core.learner import ClosedForm, GradientLearner
-
-        return isinstance(self.learner, GradientLearner) and isinstance(self.learner.model, ClosedForm)
-
     def chunks(self, pieces: Iterable[str]) -> Iterator[tuple[TextChunk, Chunk]]:
         """The text's chunks (B = 1): for next-token prediction, or with masks."""
         import torch
