@@ -220,13 +220,13 @@ export async function nanoArchitecture(page) {
 const DARK = ["overview", "physics"];
 const READY = { overview: "[data-details]", weights: "[data-weights]", transactions: "[data-timeline]", physics: "[data-simulation]", architecture: "[data-nodes]" };
 
-/** Each page in both themes, the light one last; axe reads all in light, and in dark two of them. */
+/** Each page in both themes, first in that of the page before, last in light; axe reads all in light, and in dark two of them. */
 export async function nanoThemes(page) {
   await page.goto(`/nano/${ID}/overview`);
-  for (const name of TABS) {
+  for (const [i, name] of TABS.entries()) {
     await tab(page, name);
     await page.locator(READY[name]).waitFor();
-    for (const scheme of ["dark", "light"]) {
+    for (const scheme of i % 2 === 0 ? ["dark", "light"] : ["light", "dark"]) {
       await page.emulateMedia({ colorScheme: scheme });
       await becomes(() => page.evaluate(() => document.documentElement.dataset.mantineColorScheme), scheme, "scheme of the system");
       await settled(page);
