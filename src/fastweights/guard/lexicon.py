@@ -188,11 +188,11 @@ _BUCKET_SHIFT = np.uint64(64 - _BUCKET_BITS)
 @functools.cache
 def _spellings() -> _Spellings:
     """The table of :func:`class_letters`. As strings, the spellings would take 20 MB."""
-    exact, free = words(), free_words()
+    exact, free, compounds = words(), free_words(), frozenset(german_compounds())
     both = {word: (exact.get(word, UNKNOWN), free.get(word, UNKNOWN)) for word in (*exact, *free)}
     rows = [_row(list(both), list(both.values())), _row([*_NEVER_TYPOS - both.keys()], [(UNKNOWN, UNKNOWN)])]
     for word, letters in both.items():
-        if word in german_compounds():
+        if word in compounds:
             continue  # 900 misspellings each, of 266 words: more than of all others
         if (len(word) >= 6 and letters[0] in _TYPO_CLASSES) or (len(word) >= 8 and letters[1] in _FREE_TYPO_CLASSES):
             rows.append(_row(sorted(_one_edit(word)), [letters]))
