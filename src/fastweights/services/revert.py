@@ -38,7 +38,7 @@ class RevertService(SessionService[Info]):
             head = self.sessions.read(meta.head)
             run, frozen = self._asked(meta, head, what)
             made = self._without(meta, head, run.id, frozen)
-            said = {"reverted": run.id, "reverted_turn": run.turn, "frozen": frozen}
+            said = {"reverted": run.id, "reverted_kind": run.kind, "reverted_turn": run.turn, "frozen": frozen}
             self.sessions.commit(
                 session_id,
                 parent=head.id,

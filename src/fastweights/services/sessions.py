@@ -189,7 +189,7 @@ class SessionService(ABC, Generic[Info]):
 
 
 def _reverted(commit: Commit) -> str:
-    what = f"turn {commit.record.get('reverted_turn')}"
+    what = f"{commit.record.get('reverted_kind', 'turn')} {commit.record.get('reverted_turn')}"
     return f"{what} is read frozen" if commit.reverted[1] else f"{what} is learned from again"
 
 

@@ -144,7 +144,7 @@ def test_a_reverted_run_was_lived_through_and_not_learned_from(service: NanoSess
     assert service.sessions.head("s1").state == before.state
     assert not any(run.reverted for run in service.show("s1").runs)
     assert service.verify("s1").ok
-    assert [c.summary for c in service.log("s1")[:2]] == ["turn 2 is learned from again", "turn 2 is read frozen"]
+    assert [c.summary for c in service.log("s1")[:2]] == ["run 2 is learned from again", "run 2 is read frozen"]
     assert fsck(service.sessions.store).findings == []
     assert runs[1].run_id == detail.runs[1].run_id
 
