@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,9 +47,15 @@ def spawn(n: int, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
-def torchrun(n: int, *arguments: str) -> dict[str, Any]:
+NO_MEETING = re.compile("EADDRINUSE|address already in use|DistNetworkError|RendezvousConnectionError", re.IGNORECASE)
+
+
+def torchrun(n: int, *arguments: str, tries: int = 3) -> dict[str, Any]:
     with spawn(n, *arguments) as child:
         out, err = child.communicate(timeout=240)
+    if child.returncode != 0 and tries > 1 and NO_MEETING.search(err):
+        # torchrun picks a free port and binds it later: another test's server may have taken it by then.
+        return torchrun(n, *arguments, tries=tries - 1)
     assert child.returncode == 0, err
     assert out.count("\n") == 1  # one process speaks
     return json.loads(out)
