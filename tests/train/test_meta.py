@@ -61,8 +61,19 @@ def test_a_run_shows_where_training_runs_do_and_its_model_loads(tmp_path: Path) 
     job = TrainJobs(store).status("kv")
     assert (job.status, job.step) == ("done", 4)
     rows = atomic.read_jsonl(store.path("text_models", "kv", "train_log.jsonl"))
-    assert len(TrainJobs(store).metrics("kv")) == len(rows) == 4
-    assert {"far", "near", "inner_loss", "inner_loss_off", "inner_rates"} <= rows[0].keys()
+    points = TrainJobs(store).metrics("kv")
+    assert len(points) == len(rows) == 4
+    looks = [point for point in points if point.val_bpb is not None]
+    assert len(looks) == 3  # before the first step, at step 2, at the end
+    for point in looks:
+        assert point.far is not None
+        assert point.near is not None
+        assert point.inner_loss is not None
+        assert point.inner_loss_off is not None
+        assert len(point.inner_loss) == len(point.inner_loss_off) == 6
+        assert point.inner_rates is not None
+        assert all("feed_forward_prime" in name for name in point.inner_rates)
+    assert points[2].inner_loss is None
     loaded = load_model(Models(store).path("kv"))
     assert isinstance(loaded.lm, E2ETransformer)
     assert loaded.tokenizer.kind == "ids"

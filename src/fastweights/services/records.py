@@ -158,6 +158,12 @@ class TrainPoint(Record):
     mfu: float | None = None  # share of the device's peak; null where that is not known
     eta_s: float
     cpu_seconds: float
+    val_bpb_off: float | None = None  # of TTT-E2E models, what follows: on text, nothing learned while reading
+    far: float | None = None  # KV retrieval: share of right answers, by where the record lies
+    near: float | None = None
+    inner_loss: list[float | None] | None = None  # nats per token of each chunk, along a sequence
+    inner_loss_off: list[float | None] | None = None  # the same, nothing learned while reading
+    inner_rates: dict[str, float | None] | None = None  # learned, by tensor
 
 
 class TrainJob(Record):

@@ -24,6 +24,7 @@ from fastweights.store.redteam_runs import REDTEAM, check_redteam
 from fastweights.store.root import MODELS, OBJECTS, TEXT_RUNS, Store
 from fastweights.store.runs import Runs, check_run
 from fastweights.store.sessions import Sessions
+from fastweights.store.streams import STREAMS, check_stream
 from fastweights.store.views import LAYOUTS
 
 FileCheck = Callable[[Store, str], Iterable[tuple[Level, Path, str]]]
@@ -55,7 +56,13 @@ class _Checker(SessionChecks):
         for name in folder_ids(self.store, TEXT_RUNS):
             self._guarded(f"{TEXT_RUNS}/{name}", lambda name=name: self._run(name))
         self._index(NANO_RUNS)
-        for folder, check in ((REDTEAM, check_redteam), (BASE, check_base), (NANO_RUNS, check_nano_run)):
+        plain: tuple[tuple[str, FileCheck], ...] = (
+            (REDTEAM, check_redteam),
+            (BASE, check_base),
+            (NANO_RUNS, check_nano_run),
+            (STREAMS, check_stream),
+        )
+        for folder, check in plain:
             for name in folder_ids(self.store, folder):
                 self._guarded(f"{folder}/{name}", lambda f=folder, n=name, c=check: self._plain(f, n, c))
         self._orphans(gc, grace_s)
@@ -122,7 +129,7 @@ class _Checker(SessionChecks):
             self._found("note", f"{TEXT_RUNS}/{name}", *cut_off)
 
     def _plain(self, folder: str, name: str, check: FileCheck) -> None:
-        """A folder of files without objects: a red-team run, a base model, a run of Nano."""
+        """A folder of files without objects: a red-team run, a base model, a run of Nano, a stream's report."""
         self.report.checked["models" if folder == BASE else "runs"] += 1
         for level, path, problem in check(self.store, name):
             self._found(level, path, problem)
