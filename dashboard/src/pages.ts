@@ -11,6 +11,7 @@ export interface Page {
 
 export const pages: readonly Page[] = [
   { path: "/train", name: "Train", key: "t", view: lazy(() => import("./views/train/TrainPage")) },
+  { path: "/meta", name: "Meta", key: "m", view: lazy(() => import("./views/meta/MetaPage")) },
   { path: "/chat", name: "Chat", key: "c", view: lazy(() => import("./views/chat/ChatPage")) },
   { path: "/sessions", name: "Sessions", key: "e", view: lazy(() => import("./views/sessions/SessionsPage")) },
   { path: "/nano", name: "Nano", key: "n", view: lazy(() => import("./views/nano/NanoPage")) },

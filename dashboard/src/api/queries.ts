@@ -50,6 +50,9 @@ export const jobs = queryOptions({
   refetchInterval: (query) => (query.state.data?.some(isLive) ? 2_000 : 10_000),
 });
 
+/** What `demo stream` measured, newest first. */
+export const streams = queryOptions({ queryKey: ["streams"], queryFn: () => take(api.GET("/api/text/streams")), refetchInterval: 15_000 });
+
 export const sessions = queryOptions({
   queryKey: ["sessions"],
   queryFn: () => take(api.GET("/api/text/sessions")),

@@ -200,6 +200,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/text/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Streams
+         * @description Every report that the command has stored, newest first.
+         */
+        get: operations["streams_api_text_streams_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/text/models": {
         parameters: {
             query?: never;
@@ -3982,6 +4002,94 @@ export interface components {
             runs: components["schemas"]["RunRow"][];
         };
         /**
+         * StreamPoint
+         * @description What the next token costs where ``context`` tokens have been read.
+         *
+         *     Milliseconds are CPU time of one thread, means over the next chunk; ``ms_per_token`` has ``update_ms_per_token``,
+         *     the chunk's update spread over its tokens, in it. Full attention: the same network, nothing learned, a key-value
+         *     cache of the whole text; null where it was not run.
+         */
+        StreamPoint: {
+            /** Context */
+            context: number;
+            /** Ms Per Token */
+            ms_per_token: number;
+            /** Update Ms Per Token */
+            update_ms_per_token: number;
+            /** State Bytes */
+            state_bytes: number;
+            /** Full Attention Ms Per Token */
+            full_attention_ms_per_token?: number | null;
+            /** Full Attention State Bytes */
+            full_attention_state_bytes?: number | null;
+        };
+        /**
+         * StreamReport
+         * @description ``model`` null: fresh weights from ``seed``. ``query``: of the tokens after the context, read in the same stream;
+         *     ``query_off``: the same, nothing learned. ``parity``: largest difference of a logit between token by token and
+         *     in one batch. ``growth``: cost of a token at the last point over that at the first; ``full_attention_ratio``: full
+         *     attention's over ours, at the last point.
+         */
+        StreamReport: {
+            /** Stream Id */
+            stream_id: string;
+            /** Created At */
+            created_at: string;
+            /** Model */
+            model: string | null;
+            /** Seed */
+            seed: number;
+            /** Params */
+            params: number;
+            /** Fast Params */
+            fast_params: number;
+            /** Dim */
+            dim: number;
+            /** Layers */
+            layers: number;
+            /** Suffix Layers */
+            suffix_layers: number;
+            /** Window */
+            window: number;
+            /** Chunk */
+            chunk: number;
+            /** Context Len */
+            context_len: number;
+            /** Query Len */
+            query_len: number;
+            /** Source */
+            source: string;
+            /** Updates */
+            updates: number;
+            query: components["schemas"]["StreamScore"];
+            query_off: components["schemas"]["StreamScore"];
+            /** Parity */
+            parity: number;
+            /** Full Attention Parity */
+            full_attention_parity: number | null;
+            /** Points */
+            points: components["schemas"]["StreamPoint"][];
+            /** Growth */
+            growth: number;
+            /** Full Attention Ratio */
+            full_attention_ratio: number | null;
+            /** Notice */
+            notice: string | null;
+            environment: components["schemas"]["Environment"];
+            /** Cpu Seconds */
+            cpu_seconds: number;
+        };
+        /**
+         * StreamScore
+         * @description Of next-token prediction. ``accuracy``: share of tokens that were the best guess; ``loss``: nats per token.
+         */
+        StreamScore: {
+            /** Accuracy */
+            accuracy: number;
+            /** Loss */
+            loss: number;
+        };
+        /**
          * TagInfo
          * @description A tag, and the commit that it names or (``deleted``) named.
          */
@@ -4097,6 +4205,20 @@ export interface components {
             eta_s: number;
             /** Cpu Seconds */
             cpu_seconds: number;
+            /** Val Bpb Off */
+            val_bpb_off?: number | null;
+            /** Far */
+            far?: number | null;
+            /** Near */
+            near?: number | null;
+            /** Inner Loss */
+            inner_loss?: (number | null)[] | null;
+            /** Inner Loss Off */
+            inner_loss_off?: (number | null)[] | null;
+            /** Inner Rates */
+            inner_rates?: {
+                [key: string]: number | null;
+            } | null;
         };
         /**
          * TrainRequest
@@ -5149,6 +5271,26 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    streams_api_text_streams_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamReport"][];
                 };
             };
         };

@@ -31,6 +31,7 @@ export type NanoRows = Schemas["NanoRows"];
 export type ModelInfo = Schemas["ModelInfo"];
 export type TrainJob = Schemas["TrainJob"];
 export type TrainPoint = Schemas["TrainPoint"];
+export type StreamReport = Schemas["StreamReport"];
 export type TrainRequest = Schemas["TrainRequest"];
 export type JobStatus = TrainJob["status"];
 export type NewSessionBody = Schemas["NewSession"];

@@ -14,6 +14,7 @@ export interface Run {
   valBpb: number | null;
   params: number | null;
   corpus: string | null;
+  kind: string | null;
   seed: number | null;
   /** There is a finished model to talk to. */
   usable: boolean;
@@ -67,16 +68,26 @@ export function joinRuns(jobs: readonly TrainJob[], models: readonly ModelInfo[]
   return [...fromJobs, ...alone].sort((a, b) => b.createdAt.localeCompare(a.createdAt));
 }
 
-function facts(model: ModelInfo | undefined): Pick<Run, "params" | "corpus" | "seed" | "usable" | "valBpb"> {
+function facts(model: ModelInfo | undefined): Pick<Run, "params" | "corpus" | "kind" | "seed" | "usable" | "valBpb"> {
   const name = model?.corpus.name;
   return {
     params: model?.params ?? null,
     corpus: typeof name === "string" ? name : null,
+    kind: model?.kind ?? null,
     seed: model?.seed ?? null,
     usable: model?.status === "ready",
     valBpb: model?.val_bpb ?? null,
   };
 }
+
+/** What a held-out figure counts: of KV retrieval an answer, of text a byte. */
+export const heldOutUnit = (run: Pick<Run, "corpus">): string => (run.corpus === "kv" ? "bits an answer" : "bits per byte");
+
+/** Runs whose model can learn as it reads by meta-learning; one that was just started is known by its preset. */
+export const isMeta = (run: Pick<Run, "kind" | "preset">): boolean => run.kind === "e2e" || (run.kind === null && META_PRESETS.includes(run.preset ?? ""));
+
+/** Presets that a page can start; the official sizes are only planned. */
+export const META_PRESETS: readonly string[] = ["kv_cpu", "meta_8k"];
 
 export const isLive = (status: JobStatus): boolean => status === "running" || status === "queued";
 

@@ -3,7 +3,7 @@ import type { Ref } from "react";
 import { Link } from "wouter";
 import { count, duration, figure, fixed, percent, plural, whole } from "../../lib/format";
 import { ApiProblem } from "../../lib/problem";
-import { isLive, type Run } from "../../lib/runs";
+import { heldOutUnit, isLive, type Run } from "../../lib/runs";
 import { Problem } from "../../ui/Problem";
 import { JobMark } from "../../ui/Status";
 import classes from "../../ui/Strip.module.css";
@@ -45,7 +45,7 @@ export function RunStrip({ run, ref }: { run: Run; ref?: Ref<HTMLElement> }) {
         {(last || live) && (
           <>
             <Figure name="Loss" value={fixed(last?.loss)} />
-            <Figure name="Held-out bits per byte" value={fixed(run.valBpb ?? last?.val_bpb)} />
+            <Figure name={`Held-out ${heldOutUnit(run)}`} value={fixed(run.valBpb ?? last?.val_bpb)} />
             <Figure name="Gradient norm" value={figure(last?.grad_norm)} />
             <Figure name="Tokens per second" value={count(last?.tokens_per_s)} />
             <Figure name="CPU time" value={duration(last?.cpu_seconds)} />

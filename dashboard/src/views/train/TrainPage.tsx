@@ -1,11 +1,11 @@
 import { useEffect, useRef, useState } from "react";
-import { follow } from "../../api/follow";
 import { isLive } from "../../lib/runs";
 import { Empty } from "../../ui/Empty";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { useTitle } from "../../ui/useTitle";
 import { Charts } from "./Charts";
+import { Follow } from "./Follow";
 import { RunStrip } from "./RunStrip";
 import { RunTable } from "./RunTable";
 import { TrainForm } from "./TrainForm";
@@ -78,14 +78,4 @@ export default function TrainPage() {
       </div>
     </div>
   );
-}
-
-/** Keeps one running job's curve current while the page is open. */
-function Follow({ id, streaming }: { id: string; streaming: boolean }) {
-  useEffect(() => {
-    const stop = new AbortController();
-    void follow(id, stop.signal, streaming);
-    return () => stop.abort();
-  }, [id, streaming]);
-  return null;
 }
