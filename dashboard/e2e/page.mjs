@@ -40,6 +40,8 @@ export async function keyboard(page) {
   await page.getByRole("heading", { name: "Nano", exact: true }).waitFor();
   await go(page, "r", /\/redteam/);
   await page.getByRole("heading", { name: "Attack a model" }).waitFor();
+  await go(page, "m", /\/meta/);
+  await page.getByRole("heading", { name: "Meta", exact: true }).waitFor();
   await go(page, "c", /\/chat/);
   await page.getByRole("heading", { name: "New session" }).waitFor();
   await page.keyboard.press("?");
@@ -78,6 +80,10 @@ export async function themes(page) {
   await page.locator('[data-chart="Loss"]').waitFor();
   await shot(page, "train-dark");
   await axe(page, "train, dark");
+  await page.goto("/meta");
+  await page.locator('[data-chart="Right answers"]').waitFor();
+  await shot(page, "meta-dark");
+  await axe(page, "meta, dark");
   await page.goto("/sentry");
   await page.getByRole("region", { name: "Runs" }).getByRole("link").first().click();
   await page.locator('[data-chart="Loss"]').waitFor();
@@ -125,6 +131,11 @@ export async function narrow(browser, url) {
   await tooWide(page, "/sessions");
   await shot(page, "narrow-sessions");
   await axe(page, "sessions at 380 px");
+  await page.goto("/meta");
+  await page.locator('[data-chart="Right answers"]').waitFor();
+  await tooWide(page, "/meta");
+  await shot(page, "narrow-meta");
+  await axe(page, "meta at 380 px");
   await nanoNarrow(page, tooWide);
   await page.goto("/chat");
   await page.getByRole("button", { name: "Show the sessions" }).click();

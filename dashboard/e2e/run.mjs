@@ -2,6 +2,7 @@
 import * as chat from "./chat.mjs";
 import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
 import { keyboard, narrow, themes } from "./page.mjs";
+import * as meta from "./meta.mjs";
 import * as nano from "./nano.mjs";
 import * as redteam from "./redteam.mjs";
 import * as sessions from "./sessions.mjs";
@@ -25,6 +26,9 @@ try {
     train.trainTwentySteps,
     train.trainCancelAndResume,
     train.trainRefused,
+    meta.metaEmpty,
+    meta.metaRun,
+    meta.metaLooks,
     chat.chatFirstTurn,
     chat.chatReload,
     chat.chatCompare,

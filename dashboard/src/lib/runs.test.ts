@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ModelInfo, TrainJob } from "../api/types";
-import { formatSlots, joinRuns, parseSlots, toggleSlot } from "./runs";
+import { formatSlots, heldOutUnit, isMeta, joinRuns, parseSlots, readsText, toggleSlot } from "./runs";
 
 const job = (id: string, created: string): TrainJob => ({
   model_id: id,
@@ -64,5 +64,22 @@ describe("slots", () => {
     expect(parseSlots("a,b,c,d,e,f,g")).toHaveLength(6);
     expect(parseSlots(null)).toEqual([]);
     expect(formatSlots([null, null])).toBe("");
+  });
+});
+
+describe("kinds of runs", () => {
+  it("knows a model of text from one of token ids", () => {
+    expect(readsText(model("a", { tokenizer: { kind: "byte" } }))).toBe(true);
+    expect(readsText(model("a", { tokenizer: { kind: "ids", vocab_size: 194 } }))).toBe(false);
+    expect(readsText(model("a", { status: "training" }))).toBe(false);
+  });
+  it("knows a meta-learned run by its model, or by its preset before there is one", () => {
+    const [started] = joinRuns([{ ...job("a", "2026-01-02T00:00:00Z"), preset: "kv_cpu" }], []);
+    expect(isMeta(started as never)).toBe(true);
+    expect(joinRuns([job("b", "2026-01-02T00:00:00Z")], [model("c", { kind: "e2e" })]).map(isMeta)).toEqual([false, true]);
+  });
+  it("counts answers of KV retrieval and bytes of text", () => {
+    expect(heldOutUnit({ corpus: "kv" })).toBe("bits an answer");
+    expect(heldOutUnit({ corpus: "tiny" })).toBe("bits per byte");
   });
 });

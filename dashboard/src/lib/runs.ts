@@ -68,6 +68,9 @@ export function joinRuns(jobs: readonly TrainJob[], models: readonly ModelInfo[]
   return [...fromJobs, ...alone].sort((a, b) => b.createdAt.localeCompare(a.createdAt));
 }
 
+/** Whether it can be talked to: finished, and made for text; a model of a made-up task reads its token ids alone. */
+export const readsText = (model: Pick<ModelInfo, "status" | "tokenizer">): boolean => model.status === "ready" && model.tokenizer.kind !== "ids";
+
 function facts(model: ModelInfo | undefined): Pick<Run, "params" | "corpus" | "kind" | "seed" | "usable" | "valBpb"> {
   const name = model?.corpus.name;
   return {
@@ -75,7 +78,7 @@ function facts(model: ModelInfo | undefined): Pick<Run, "params" | "corpus" | "k
     corpus: typeof name === "string" ? name : null,
     kind: model?.kind ?? null,
     seed: model?.seed ?? null,
-    usable: model?.status === "ready",
+    usable: model !== undefined && readsText(model),
     valBpb: model?.val_bpb ?? null,
   };
 }

@@ -8,6 +8,7 @@ import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
 import { NAMES } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
+import { readsText } from "../../lib/runs";
 import { atPath, field, leaves } from "../../lib/schema";
 import { Empty } from "../../ui/Empty";
 import { Fold } from "../../ui/Fold";
@@ -29,7 +30,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
   const [policyName, setPolicyName] = useState("default");
 
   const usable = (modelList.data ?? [])
-    .filter((entry) => entry.status === "ready")
+    .filter(readsText)
     .sort((a, b) => Number(a.shipped) - Number(b.shipped) || b.created_at.localeCompare(a.created_at));
   const info = usable.find((entry) => entry.model_id === chosen) ?? usable[0];
 

@@ -38,6 +38,7 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
   );
   const rates = useMemo(() => ratesOf(looks), [looks]);
   const accuracy = useMemo(() => [over(looks, (look) => look.far, "far", 0), over(looks, (look) => look.near, "near", 1)], [looks]);
+  const outer = useMemo(() => [over(points, (point) => point.loss, "in training", 0)], [points]);
   const heldOut = useMemo(() => {
     const on = over(looks, (look) => look.val_bpb, "with updates", 0);
     return looks.some((look) => look.val_bpb_off != null) ? [on, over(looks, (look) => look.val_bpb_off, "updates off", 1)] : [on];
@@ -92,6 +93,7 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
         )}
         {isKv && <Chart {...steps} title="Right answers" unit="share" curves={accuracy} format={(value) => percent(value, 1)} />}
         {rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
+        {isKv && <Chart {...steps} sparse={false} title="Outer loss" unit="nats an answer" curves={outer} format={(value) => fixed(value)} />}
         <Chart {...steps} title="Held-out loss" unit={heldOutUnit(run)} curves={heldOut} format={(value) => fixed(value)} />
       </div>
       {isKv && (

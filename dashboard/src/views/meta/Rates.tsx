@@ -38,7 +38,7 @@ export function Rates({ rates, shown, chart }: Props) {
                     <span className={table.show}>
                       {i < SLOTS && <Swatch slot={i} />}
                       <span className={classes.tensor} title={rate.tensor}>
-                        {rate.tensor}
+                        {rate.short}
                       </span>
                     </span>
                   </th>

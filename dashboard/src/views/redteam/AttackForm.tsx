@@ -6,6 +6,7 @@ import { models, openapi, policies, readAnew, redteamRuns } from "../../api/quer
 import type { RedteamRequest, RedteamSummary } from "../../api/types";
 import { resolved } from "../../lib/policies";
 import { command } from "../../lib/redteam";
+import { readsText } from "../../lib/runs";
 import { field } from "../../lib/schema";
 import form from "../../ui/Page.module.css";
 import { PolicySelect } from "../../ui/PolicySelect";
@@ -24,7 +25,7 @@ export function AttackForm({ onStarted }: { onStarted: (run: RedteamSummary) => 
   const [model, setModel] = useState(TOY);
   const [policy, setPolicy] = useState("default");
   const [values, setValues] = useState<Values>({});
-  const usable = (modelList.data ?? []).filter((entry) => entry.status === "ready").map((entry) => entry.model_id);
+  const usable = (modelList.data ?? []).filter(readsText).map((entry) => entry.model_id);
 
   const start = useMutation({
     mutationFn: () => {

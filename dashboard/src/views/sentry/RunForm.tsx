@@ -4,6 +4,7 @@ import { useState } from "react";
 import { models, openapi, policies } from "../../api/queries";
 import { relaxed } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
+import { readsText } from "../../lib/runs";
 import { atPath, field, withPath } from "../../lib/schema";
 import { Fold } from "../../ui/Fold";
 import form from "../../ui/Page.module.css";
@@ -37,7 +38,7 @@ export function RunForm({ onStart }: { onStart: () => void }) {
   const [canaries, setCanaries] = useState("");
   const policyList = useQuery(policies);
 
-  const usable = (modelList.data ?? []).filter((entry) => entry.status === "ready").map((entry) => entry.model_id);
+  const usable = (modelList.data ?? []).filter(readsText).map((entry) => entry.model_id);
   const model = String(values.model ?? field(schema.data, "MonitorRequest", "model").default ?? TOY);
   const toy = model === TOY;
   const named = (chosen: Chosen) => ({ policy: resolved(policyList.data ?? [], chosen.name, model)?.policy });
