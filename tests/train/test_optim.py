@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastweights.errors import Corrupt
+from fastweights.models.e2e import E2ETransformer
+from fastweights.models.e2e_config import E2EConfig
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.train.config import OptimConfig
@@ -50,6 +52,17 @@ def test_each_parameter_has_one_optimiser() -> None:
     assert all(n.startswith("backbone.") for n in muon)
     assert "backbone.layers.0.mixer.project.weight" in muon
     assert {"backbone.layers.0.mixer.conv.weight", "head.weight", "norm.weight"} <= adam
+
+
+def test_muon_takes_the_blocks_of_an_e2e_model() -> None:
+    model = E2ETransformer(E2EConfig(vocab_size=20, dim=8, heads=2, layers=2, window=4))
+    optimizers = Optimizers(model, OptimConfig(rule="muon"))
+    model(torch.zeros(1, 3, dtype=torch.int64))[0].sum().backward()
+    optimizers.step()
+    groups = kinds(optimizers)
+    blocks = {name for name, p in model.named_parameters() if "_blocks." in name and p.ndim == 2}
+    assert groups["momentum_buffer"] == blocks
+    assert {"embedding.weight", "head.weight", "ln_f.weight", "suffix_blocks.0.prime_norm.weight"} <= groups["exp_avg"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"backbone": "gru"}, {"ngram_orders": ()}])

@@ -27,8 +27,8 @@ class _Config(BaseModel):
 class OptimConfig(_Config):
     """Who updates what; the rates are the peaks of the schedule.
 
-    ``muon``: Muon for the backbone's matrices, AdamW for the rest, row-sparse Adagrad for hashed tables. ``adamw``:
-    AdamW for all, decay on matrices only. ``auto``: muon for a tiny_lm, adamw for other kinds.
+    ``muon`` (of a tiny_lm or e2e): Muon for the matrices of the blocks, row-sparse Adagrad for hashed tables, AdamW for
+    the rest. ``adamw``: AdamW for all, decay on matrices only. ``auto``: muon for a tiny_lm, adamw for other kinds.
     """
 
     rule: Literal["auto", "muon", "adamw"] = "auto"

@@ -14,6 +14,8 @@ from fastweights.errors import Corrupt
 from fastweights.layers.ngram import NGramEmbedding
 from fastweights.train.config import OptimConfig
 
+_BACKBONES = ("backbone.", "prefix_blocks.", "suffix_blocks.")
+
 
 class RowAdagrad(torch.optim.Optimizer):
     """Adagrad with one accumulator a row, for tables of which a step touches few rows. Wants sparse gradients.
@@ -64,7 +66,7 @@ class Optimizers:
                 tables.add(module.weight)
         self._names: dict[Tensor, str] = {p: plain_name(name) for name, p in model.named_parameters()}
         dense = [(name, p) for p, name in self._names.items() if p not in tables]
-        chosen = {name for name, p in dense if name.startswith("backbone.") and _is_matrix(name, p)}
+        chosen = {name for name, p in dense if name.startswith(_BACKBONES) and _is_matrix(name, p)}
         muon = [p for name, p in dense if decayed is None and name in chosen]
         rest = [(name, p) for name, p in dense if decayed is not None or name not in chosen]
         self.dense = [*muon, *(p for _, p in rest)]
