@@ -136,6 +136,16 @@ def test_read_as_a_module_nothing_is_learned_and_pieces_equal_the_whole() -> Non
     torch.testing.assert_close(still, whole, rtol=1e-10, atol=1e-12)
 
 
+def test_what_is_forgotten() -> None:
+    lm, (x, y) = _lm(suffix_layers=1), _text()  # no attention above fast weights, whose keys would remember
+    _, never = read_adapting(lm, x, y)
+    _, off = read_adapting(lm, x, y, updates=False)
+    _, second = read_adapting(lm, x, y, forget_every=2)
+    torch.testing.assert_close(second[:, :2], never[:, :2], rtol=0, atol=0)
+    torch.testing.assert_close(second[:, 2], off[:, 2], rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(never[:, 1:], off[:, 1:], rtol=1e-6, atol=0)
+
+
 def test_a_decoder_reads_as_the_module_does() -> None:
     lm, (x, _) = _lm(dtype=torch.float32), _text(1)
     decoder = decoder_for(lm)

@@ -9,6 +9,7 @@ import torch
 
 from fastweights.errors import FastweightsError
 from fastweights.models.e2e import E2ETransformer
+from fastweights.models.e2e_config import E2EConfig
 from fastweights.models.registry import load_model
 from fastweights.services import meta, training
 from fastweights.services.jobs import TrainJobs
@@ -17,6 +18,8 @@ from fastweights.store.models import Models
 from fastweights.store.root import Store
 from fastweights.train.config import TrainConfig, load_config
 from fastweights.train.hooks import Hooks
+from fastweights.train.meta import meta_loss
+from fastweights.train.meta_config import MetaConfig
 
 MODEL = {"kind": "e2e", "dim": 8, "heads": 2, "layers": 3, "suffix_layers": 2, "window": 12, "init_std": 0.3}
 KV = {"keys": 24, "values": 5, "records": 20, "queries": 4, "far_frac": 0.5}
@@ -107,6 +110,17 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], m
 def test_an_option_of_the_inner_loop_cannot_change_in_a_resumed_run(tmp_path: Path) -> None:
     with pytest.raises(FastweightsError, match="--chunk-size cannot change"):
         meta.resume(Store(tmp_path), "any", {"chunk_size": 6})
+
+
+def test_plain_steps_come_first() -> None:
+    config = MetaConfig(plain=0.25, inner_warmup=0.5)
+    assert [config.inner_factor(step, 8) for step in range(8)] == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
+    torch.manual_seed(0)
+    lm = E2ETransformer(E2EConfig(vocab_size=9, **{**MODEL, "inner": {"chunk": 12, "lr": 1.0}}))
+    x_BT, y_BT = torch.randint(9, (2, 2, 24))
+    factors = [meta_loss(lm, x_BT, y_BT, MetaConfig(), rate_factor=factor).item() for factor in (0.0, 1e-9, 1.0)]
+    assert factors[0] == pytest.approx(factors[1], rel=1e-6)
+    assert abs(factors[2] - factors[0]) > 1e-4
 
 
 def test_meta_is_for_e2e_models() -> None:

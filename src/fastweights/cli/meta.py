@@ -44,8 +44,9 @@ def meta(
     Parameters
     ----------
     preset
-        kv_cpu (the default): KV retrieval, a minute of one core; meta_8k: text, for a GPU; e2e_125m, e2e_350m,
-        e2e_760m, e2e_1b or e2e_3b: the official sizes, which a CPU only plans. Or a YAML file.
+        kv_cpu (the default): KV retrieval, a minute of one core; meta_text_cpu: text, some minutes; meta_8k: text,
+        for a GPU; e2e_125m, e2e_350m, e2e_760m, e2e_1b or e2e_3b: the official sizes, which a CPU only plans. Or a
+        YAML file.
     corpus
         File, folder, or tiny, shakespeare, synthetic (of presets that read text).
     tokenizer

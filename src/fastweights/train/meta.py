@@ -8,7 +8,7 @@ of its own. Legend: B sequences, T tokens, C chunks.
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,8 +64,11 @@ def meta_loss(
     outer_BT: Tensor | None = None,
     rate_factor: float = 1.0,
 ) -> Tensor:
-    """The outer loss (nats): of every target, or with the weights ``outer_BT`` (summing to 1 a sequence)."""
-    if not meta.updates:
+    """The outer loss (nats): of every target, or with the weights ``outer_BT`` (summing to 1 a sequence).
+
+    ``rate_factor`` 0: as without updates.
+    """
+    if not meta.updates or rate_factor == 0:
         logits_BTV, _ = lm(x_BT)
         if outer_BT is None:
             return F.cross_entropy(logits_BTV.flatten(0, 1), y_BT.flatten())
@@ -80,18 +83,27 @@ def meta_loss(
 
 
 def read_adapting(
-    lm: E2ETransformer, x_BT: Tensor, y_BT: Tensor, *, rates: Any = None, updates: bool = True
+    lm: E2ETransformer,
+    x_BT: Tensor,
+    y_BT: Tensor,
+    *,
+    rates: Any = None,
+    updates: bool = True,
+    forget_every: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``(logits_BTV, loss_BC)`` of whole sequences, each chunk read before it is learned; no graph.
 
-    ``rates`` replaces the model's inner rates. Without ``updates`` nothing is learned.
+    ``rates`` replaces the model's inner rates. Without ``updates`` nothing is learned. ``forget_every``: after so many
+    chunks the fast weights return to their start; attention reads on.
     """
     learner = e2e_learner(lm, 0, rates=rates)
     assert isinstance(learner.model, E2EReader)
     with torch.no_grad():
         state, chunks = fresh_chunks(learner.model, x_BT, y_BT)
-        logits, losses = [], []
-        for chunk in chunks:
+        start, logits, losses = state, [], []
+        for number, chunk in enumerate(chunks):
+            if forget_every is not None and number % forget_every == 0:
+                state = replace(start, carry=state.carry)
             if updates:
                 proposal = learner.propose(state, chunk)
                 output, state = proposal.output, proposal.after

@@ -1,5 +1,7 @@
 """What meta-learning of a TTT-E2E model adds to a training run: one frozen config. Torch-free."""
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from fastweights.data.kv import KVConfig, Reach
@@ -28,8 +30,11 @@ class MetaConfig(BaseModel):
     updates: bool = Field(default=True, description="off: nothing is learned while reading, as a baseline")
     first_order: bool = Field(default=False, description="take the inner gradient for a constant (FOMAML)")
     remat: bool = Field(default=False, description="compute each inner step again in the backward: less memory")
+    plain: float = Field(
+        default=0.0, ge=0, lt=1, description="first part of the schedule, plain pretraining: nothing is learned there"
+    )
     inner_warmup: float = Field(
-        default=0.1, ge=0, lt=1, description="part of the schedule in which the inner rate rises to its own"
+        default=0.1, ge=0, lt=1, description="next part of the schedule, in which the inner rate rises to its own"
     )
     kv: KVConfig | None = Field(default=None, description="the KV-retrieval task; none: the corpus")
     easier: tuple[Easier, ...] = Field(default=(), description="tasks of the first steps (kv), the nearest end first")
@@ -65,8 +70,10 @@ class MetaConfig(BaseModel):
         return self.kv
 
     def inner_factor(self, step: int, total: int) -> float:
-        """Part of the inner rate in outer step ``step`` (0 is the first) of a schedule of ``total``."""
-        warmup = self.inner_warmup * total
+        """Part of the inner rate in outer step ``step`` (0 is the first) of a schedule of ``total``; 0: plain."""
+        warmup, step = self.inner_warmup * total, step - math.ceil(self.plain * total)
+        if step < 0:
+            return 0.0
         return min(1.0, (step + 1) / warmup) if warmup >= 1 else 1.0
 
 
