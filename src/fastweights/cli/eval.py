@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from fastweights.cli import output
 from fastweights.cli.eval_kv import kv
 from fastweights.cli.eval_memory import adapt, recall
+from fastweights.cli.eval_meta_text import meta_text
 from fastweights.cli.eval_nano import nano
 from fastweights.cli.policies import named_policy
 from fastweights.hints import validate_given
@@ -21,6 +22,7 @@ app.command(nano)
 app.command(adapt)
 app.command(recall)
 app.command(kv)
+app.command(meta_text)
 
 
 @app.command

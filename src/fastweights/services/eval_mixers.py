@@ -6,15 +6,13 @@ its CPU seconds are used; the cosine of the rate follows the seconds, too, so th
 
 from __future__ import annotations
 
-import math
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastweights.data.sources import find_source
 from fastweights.errors import FastweightsError
+from fastweights.services.equal_cpu import check_seeds, mean_of, train_by_turns
 
 if TYPE_CHECKING:
     from fastweights.data.corpus import Corpus
@@ -23,10 +21,7 @@ if TYPE_CHECKING:
 
 MIXERS = ("ttt", "ssm", "attention")
 FIGURES = ("steps", "cpu_seconds", "tokens_per_cpu_second", "mean_loss", "cold_bpb", "stream_bpb")
-_TURN = 1.0  # CPU seconds
 _SCORED = 1 << 15  # held-out tokens
-_STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""The 97.5 % points of Student's distribution, by the number of values."""
 
 
 def eval_mixers(
@@ -51,8 +46,7 @@ def eval_mixers(
     """
     if cpu_seconds <= 0 or min(seq_len, batch_size, layers, window) < 1:
         raise FastweightsError(f"cpu_seconds={cpu_seconds}, seq_len={seq_len}, window={window}: all above 0")
-    if not 1 <= seeds <= max(_STUDENT):
-        raise FastweightsError(f"seeds={seeds}: give 1 to {max(_STUDENT)}")
+    check_seeds(seeds)
     import torch
 
     from fastweights.core.memory import keep_freed_memory
@@ -70,7 +64,7 @@ def eval_mixers(
         for one in range(seed, seed + seeds):
             fields = {"seq_len": seq_len, "batch_size": batch_size, "seed": one}
             runs = {name: _trainer(models[name], fields, lr, text, tokenizer) for name in MIXERS}
-            used = _train(runs, cpu_seconds)
+            used = train_by_turns(runs, cpu_seconds)
             for name, run in runs.items():
                 rows[name].append(_figures(run, used[name], text, tokenizer))
     shape = {"layers": layers, "dim": dim, "seq_len": seq_len, "batch_size": batch_size, "window": window}
@@ -116,21 +110,6 @@ def _trainer(model: dict[str, Any], fields: dict[str, Any], lr: float, text: Cor
     return Trainer(TrainConfig.model_validate({**fields, **how}), text, tokenizer)
 
 
-def _train(runs: dict[str, Trainer], budget: float) -> dict[str, float]:
-    """CPU seconds that each has used: ``budget``, and at most one step more."""
-    used = dict.fromkeys(runs, 0.0)
-    while min(used.values()) < budget:
-        for name, run in runs.items():
-            end = min(used[name] + _TURN, budget)
-            while used[name] < end:
-                start = time.process_time()
-                run.advance()
-                used[name] += time.process_time() - start
-                steps = max(run.step + 1, math.ceil(run.step * budget / used[name]))
-                run.config = run.config.model_copy(update={"steps": steps})  # as many as the budget will hold
-    return used
-
-
 def _figures(run: Trainer, seconds: float, text: Corpus, tokenizer: Tokenizer) -> dict[str, Any]:
     from fastweights.models.scoring import corpus_score
 
@@ -151,10 +130,5 @@ def _figures(run: Trainer, seconds: float, text: Corpus, tokenizer: Tokenizer) -
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"parameters": rows[0]["parameters"]}
-    for figure in FIGURES:
-        values = [row[figure] for row in rows]
-        n = len(values)
-        half = _STUDENT[n] * statistics.stdev(values) / math.sqrt(n) if n > 1 else None
-        found[figure] = {"values": values, "mean": statistics.fmean(values), "half_width": half}
-    return found
+    figures = {figure: mean_of([row[figure] for row in rows]) for figure in FIGURES}
+    return {"parameters": rows[0]["parameters"], **figures}
