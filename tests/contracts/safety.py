@@ -31,6 +31,7 @@ from fastweights.services.records import MonitorOptions, SessionOptions
 from fastweights.services.session_parts import Parts, build_parts
 from fastweights.store.root import Store
 from tests.models.nano_models import base
+from tests.small_e2e import random_e2e
 from tests.small_ttt import steady_ttt
 
 ASPECTS = {
@@ -93,6 +94,13 @@ def _ttt(policy: Policy, inner_steps: int) -> Built:
     return _session(build_parts(model, SessionOptions(model="ttt", policy=policy)))
 
 
+def _e2e(policy: Policy, inner_steps: int) -> Built:
+    """(Nor has this one.)"""
+    lm = random_e2e(init_std=0.15, lr=0.3, window=40)
+    model = OpenModel(LoadedModel("e2e", lm, ByteTokenizer(), {}))
+    return _session(build_parts(model, SessionOptions(model="e2e", policy=policy)))
+
+
 def _session(parts: Parts) -> Built:
     tokenizer = parts.loaded.tokenizer
     chunks = [
@@ -123,6 +131,7 @@ SYSTEMS = {
     "toy": System("Sentry monitor, toy model", "`monitor`, `eval sentry`, `redteam`", "`adapter.*`", _toy),
     "chat": System("Chat on any TinyLM", "`chat`, `session`", "`context.*`", _chat),
     "ttt": System("TTT-Linear, TTT-MLP", "`chat`, `session`, `monitor`", "`layers.*.mixer.W`", _ttt),
+    "e2e": System("TTT-E2E", "`chat`, `session`, `monitor`", "`suffix_blocks.*` (filter)", _e2e),
     **{
         f"nano {rule}": System(f"Nano, `{rule}`", "`nano`", _WRITES[rule], partial(_nano, rule), _NO_TEXT)
         for rule in RULES

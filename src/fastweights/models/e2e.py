@@ -20,7 +20,7 @@ from fastweights.core.learner import GradientLearner, InnerOutput
 from fastweights.core.losses import cross_entropy_B
 from fastweights.core.rules import SGD
 from fastweights.core.spec import select
-from fastweights.core.state import Chunk, Weights
+from fastweights.core.state import Chunk, FastState, Weights
 from fastweights.errors import FastweightsError
 from fastweights.layers.attention import WindowAttention
 from fastweights.layers.linear import Linear
@@ -220,13 +220,31 @@ class E2EReader:
         return {name: named[name].expand(batch, *named[name].shape) for name in self.lm.fast_names}
 
     def init_carry(self, batch: int) -> Any:
-        first = self.lm.config.prefix_layers + self.lm.mixed_early
-        stem, suffix = {}, {}
-        for name, value in self.lm.init_carry(batch).items():
-            later = name != "position" and int(name.partition(".")[0]) >= first
-            (suffix if later else stem)[name] = value
         last_B = torch.full((batch,), self.bos, device=self.device)
-        return {"stem": stem, "suffix": suffix, "last_B": last_B}
+        return {**self.split(self.lm.init_carry(batch)), "last_B": last_B}
+
+    def split(self, carry: Carry) -> dict[str, Carry]:
+        """The model's carry in two: of the layers before the first fast weight, and of the others."""
+        first = self.lm.config.prefix_layers + self.lm.mixed_early
+        parts: dict[str, Carry] = {"stem": {}, "suffix": {}}
+        for name, value in carry.items():
+            later = name != "position" and int(name.partition(".")[0]) >= first
+            parts["suffix" if later else "stem"][name] = value.to(self.device)
+        return parts
+
+    def lm_carry(self, state: FastState) -> Carry:
+        """Where a decoder goes on: the model's carry, and the fast weights by their names."""
+        return {**state.carry["stem"], **state.carry["suffix"], **state.weights}
+
+    def skim(self, weights: Weights, chunk: Chunk, carry: Any) -> Any:
+        """The carry after a chunk of which nothing is learned."""
+        with torch.no_grad():
+            return self.forward(weights, self.encode(chunk, carry), chunk, carry).carry
+
+    def loss_through(self, lm: E2ETransformer, weights: Weights, chunk: Chunk, carry: Any) -> Tensor:
+        """``loss_B`` with its graph, read by ``lm``, a copy of the model with another embedding."""
+        other = E2EReader(lm, self.bos)
+        return other.forward(weights, other.encode(chunk, carry), chunk, carry).loss_B
 
     def encode(self, chunk: Chunk, carry: Any) -> Any:
         tokens_BT = chunk.tokens_BT.to(self.device)
@@ -237,7 +255,8 @@ class E2EReader:
         targets_BT, mask_BT = chunk.targets_BT.to(self.device), chunk.mask_BT.to(self.device)
         logits_BTV, suffix = self.read(weights, features, carry)
         weight_BT = chunk.inputs.get(OUTER_WEIGHT)
-        after = {"stem": features["stem"], "suffix": suffix, "last_B": targets_BT[:, -1]}
+        last_B = targets_BT[:, -1].clone(memory_format=torch.contiguous_format)  # of its own: it will be stored
+        after = {"stem": features["stem"], "suffix": suffix, "last_B": last_B}
         if weight_BT is None:
             return InnerOutput(cross_entropy_B(logits_BTV, targets_BT, mask_BT), after, logits_BTV=logits_BTV)
         nats = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")

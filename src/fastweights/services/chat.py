@@ -23,7 +23,7 @@ from fastweights.services.records import Sampling, SessionDetail, SessionInfo, S
 from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.sessions import SessionService
 from fastweights.services.text_turn import OnEvent, Reader
-from fastweights.services.update_rules import has_own_rule
+from fastweights.services.update_rules import has_own_rule, natural_chunk
 from fastweights.services.verify import CannotReplay, Made
 from fastweights.store import atomic
 from fastweights.store.commits import Commit
@@ -83,9 +83,13 @@ class ChatService(SessionService[SessionInfo]):
     def new(self, options: SessionOptions, session_id: str | None = None, *, spfw: bool | None = None) -> SessionInfo:
         """A session that has read nothing. The model is pinned by the SHA-256 of its weights.
 
-        Without a policy it gets the one that ships for its model; ``spfw`` enforces or switches off SPFW in it.
+        Without a policy it gets the one that ships for its model; ``spfw`` enforces or switches off SPFW in it. Without
+        ``chunk_tokens`` a TTT-E2E model has the chunk that it was trained with.
         """
-        options = options.for_model(self.pool.models.resolve(options.model), spfw)
+        model = self.pool.models.resolve(options.model)
+        if "chunk_tokens" not in options.model_fields_set and (own := natural_chunk(self.pool.models, model)):
+            options = options.model_copy(update={"chunk_tokens": own})
+        options = options.for_model(model, spfw)
         parts = self._parts.get(options)
         made = _begin(parts)
         meta = self.sessions.create(

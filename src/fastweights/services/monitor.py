@@ -21,6 +21,7 @@ from fastweights.services.records import (
     MonitorRunDetail,
     MonitorSummary,
 )
+from fastweights.services.update_rules import natural_chunk
 from fastweights.store.root import Store
 from fastweights.store.runs import Follower, Runs, RunWriter
 
@@ -100,6 +101,9 @@ class MonitorService:
         from fastweights.services.monitor_loop import Monitor
         from fastweights.services.monitor_parts import build_monitor
 
+        if "chunk_tokens" not in options.model_fields_set and options.model != TOY:
+            own = natural_chunk(self.pool.models, options.model)
+            options = options if own is None else options.model_copy(update={"chunk_tokens": own})
         monitor = Monitor(build_monitor(self.pool, options, canary_text), options)
         blocks = _with_content(blocks, source, blank=options.model != TOY)
         writer = self.runs.create(source, options.model_dump(mode="json"), own_canaries=len(canary_text or ()))

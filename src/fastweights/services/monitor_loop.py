@@ -122,6 +122,8 @@ class Monitor:
         config = getattr(self.parts.model.lm, "config", None)
         if config is None:
             return self.options.backbone
+        if config.kind == "e2e":
+            return "e2e"
         if config.kind != "ttt_lm":
             return config.backbone
         return f"ttt_{config.mixer.inner}" if getattr(config, "attention", None) is None else "attention"

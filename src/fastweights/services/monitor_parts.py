@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastweights.data.text_chunks import TextChunk
     from fastweights.guard.guard import Guard
     from fastweights.models.adapted_lm import AdaptedLM
-    from fastweights.models.recurrent_learner import RecurrentLearner
+    from fastweights.models.own_rule import OwnReader
 
 TOY = "toy"
 _MASK_RATE = 0.15
@@ -30,7 +30,7 @@ _MASK_EVERY = 3  # of a canary: few tokens need more masks than a chunk for a st
 class MonitorParts:
     """Built from options alone; holds no stream's state. ``cut`` makes chunks with their text of a text's pieces."""
 
-    model: AdaptedLM | RecurrentLearner
+    model: AdaptedLM | OwnReader
     learner: Any  # a Learner
     guard: Guard
     cut: Callable[[Iterable[str]], Iterator[TextChunk]]
@@ -74,17 +74,16 @@ def build_monitor(pool: ModelPool, options: MonitorOptions, canary_text: Sequenc
     from fastweights.core.learner import GradientLearner
     from fastweights.guard.gate import gate_checks
     from fastweights.guard.guard import Guard
-    from fastweights.models.recurrent_learner import RecurrentLearner
 
     texts = dict(CANARY_TEXTS) if canary_text is None else {f"own-{i}": t for i, t in enumerate(canary_text, 1)}
     if options.model == TOY:
-        model, cut, decode, encode, canary_tokens = _toy(options)
+        model, learner, cut, decode, encode, canary_tokens = _toy(options)
         words = True
     else:
-        model, cut, decode, encode, canary_tokens = _stored(pool, options)
+        model, learner, cut, decode, encode, canary_tokens = _stored(pool, options)
         words = pool.open(options.model).loaded.tokenizer.kind != "byte"
-    own = isinstance(model, RecurrentLearner)
-    learner = model if own else GradientLearner(model, update_rule(options), options.inner_steps)
+    if learner is None:
+        learner = GradientLearner(model, update_rule(options), options.inner_steps)
     policy = options.policy
     guard = Guard(
         policy,
@@ -112,6 +111,7 @@ def _toy(options: MonitorOptions) -> tuple[Any, ...]:
 
     return (
         model,
+        None,
         lambda pieces: word_chunks(pieces, options.chunk_tokens),
         decode,
         lambda text: [word_id(token) for token in words(text)],
@@ -123,17 +123,18 @@ def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
     from fastweights.data.text_chunks import token_chunks
     from fastweights.models.adapted_lm import AdaptedLM
     from fastweights.models.memory.context_nets import LinearContext
-    from fastweights.models.recurrent_learner import RecurrentLearner, learns_itself
+    from fastweights.models.own_rule import own_learner
 
     loaded = pool.open(options.model).loaded
     tokenizer = loaded.tokenizer
-    if learns_itself(loaded.lm):
+    if (own := own_learner(loaded.lm, tokenizer.bos_id)) is not None:
         refuse_rule(options)
-        model = RecurrentLearner(loaded.lm, tokenizer.bos_id)
+        model, learner = own
     else:
-        model = AdaptedLM(loaded.lm, LinearContext(loaded.lm.config.dim), tokenizer.bos_id)
+        model, learner = AdaptedLM(loaded.lm, LinearContext(loaded.lm.config.dim), tokenizer.bos_id), None
     return (
         model,
+        learner,
         lambda pieces: token_chunks(pieces, tokenizer, options.chunk_tokens),
         lambda part, at: tokenizer.decode([part.ids[at]]),
         tokenizer.encode,
@@ -143,7 +144,7 @@ def _stored(pool: ModelPool, options: MonitorOptions) -> tuple[Any, ...]:
 
 def _canaries(
     learner: Learner,
-    model: AdaptedLM | RecurrentLearner,
+    model: AdaptedLM | OwnReader,
     texts: dict[str, str],
     encode: Callable[[str], list[int]],
     tokens: int,

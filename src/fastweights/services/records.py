@@ -14,6 +14,7 @@ ModelStatus = Literal["training", "ready", "sleep_candidate", "failed", "cancell
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 
+MAX_CHUNK = 4096
 POLICY_OF_MODEL: Any = Field(
     default_factory=lambda given: default_policy(given.get("model")),
     description="default: the policy that ships for the model, else the plain one",
@@ -41,7 +42,12 @@ class SessionOptions(Record):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0, le=1e6, description="longest gradient that sgd takes whole (L2)")
     inner_steps: int = Field(default=1, ge=1, le=16, description="rule steps a chunk; one proposal, one guard decision")
-    chunk_tokens: int = Field(default=64, ge=1, le=4096)
+    chunk_tokens: int = Field(
+        default=64,
+        ge=1,
+        le=MAX_CHUNK,
+        description="tokens before each write; of TTT-E2E default: the model's chunk",
+    )
     policy: Policy = POLICY_OF_MODEL
 
     def for_model(self, model: str, spfw: bool | None = None) -> "SessionOptions":
@@ -237,7 +243,12 @@ class MonitorOptions(Record):
     model: str = Field(default="toy", pattern=ID_PATTERN, description="toy, or a model id")
     backbone: Literal["ssm", "gru"] = Field(default="ssm", description="of the toy")
     objective: Literal["ar", "mlm"] = Field(default="ar", description="next token, or (toy only) masked tokens")
-    chunk_tokens: int = Field(default=128, ge=1, le=4096)
+    chunk_tokens: int = Field(
+        default=128,
+        ge=1,
+        le=MAX_CHUNK,
+        description="tokens before each write; of TTT-E2E default: the model's chunk",
+    )
     rule: Literal["sgd", "muon"] = "sgd"
     lr: float = Field(default=0.05, gt=0, le=100)
     momentum: float = Field(default=0.0, ge=0, lt=1)
@@ -272,7 +283,8 @@ class MonitorRequest(MonitorOptions):
         return self
 
     def options(self) -> MonitorOptions:
-        return MonitorOptions(**{name: getattr(self, name) for name in MonitorOptions.model_fields})
+        given = self.model_fields_set & MonitorOptions.model_fields.keys()
+        return MonitorOptions(**{name: getattr(self, name) for name in given})
 
 
 class MonitorEvent(Event):

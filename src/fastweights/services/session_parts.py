@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastweights.guard.guard import Guard
     from fastweights.guard.state import Session
     from fastweights.models.adapted_lm import AdaptedLM
-    from fastweights.models.recurrent_learner import RecurrentLearner
+    from fastweights.models.own_rule import OwnReader
     from fastweights.models.registry import LoadedModel
 
 _KEPT = 32  # combinations of model and options whose canaries stay prepared
@@ -40,7 +40,7 @@ class Parts(ABC):
     """Built from a model and options alone; holds no session's state."""
 
     open_model: OpenModel
-    model: Any  # what reads: an AdaptedLM or a RecurrentLearner
+    model: Any  # what reads: an AdaptedLM or an OwnReader
     learner: Any  # a Learner
     guard: Guard
     chunk_tokens: int
@@ -134,19 +134,19 @@ class BesideHeadParts(MemoryParts):
 
 
 @dataclass(frozen=True, eq=False)
-class RecurrentParts(Parts):
-    """A model whose state is its fast weights: it writes while it answers, and the guard audits that.
+class OwnRuleParts(Parts):
+    """A model with fast weights and a rule of its own: it writes while it answers, and the guard audits that.
 
-    What is written while tokens are drawn is provisional. Every ``chunk_tokens`` of them and at the end it goes through
-    ``Guard.step``; a refusal goes back to the weights of the last audit, over the same tokens without learning. Tokens
-    that were said stand.
+    Every ``chunk_tokens`` of the reply and its end go through ``Guard.step``. Where the model's state is its fast
+    weights (TTT), what it writes while tokens are drawn is provisional until then, and a refusal goes back to the
+    weights of the last audit, over the same tokens without learning. TTT-E2E draws with the weights of the last audit.
+    Tokens that were said stand.
     """
 
-    model: RecurrentLearner
-    learner: RecurrentLearner
+    model: OwnReader
 
     def skim(self, fast: FastState, chunk: Chunk) -> FastState:
-        return replace(fast, carry=self.learner.skim(self.learner.init().weights, chunk, fast.carry))
+        return replace(fast, carry=self.model.skim(self.learner.init().weights, chunk, fast.carry))
 
     def answer(
         self,
@@ -158,15 +158,18 @@ class RecurrentParts(Parts):
         on_chunk: OnChunk | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Answer:
-        from fastweights.models.recurrent_learner import StillDecoder
+        from fastweights.models.recurrent_learner import RecurrentLearner, StillDecoder
 
         fast = session.fast if adapted else replace(session.fast, weights=self.learner.init().weights)
+        still = None
+        if not adapted and isinstance(self.model, RecurrentLearner):
+            still = StillDecoder(self.model.lm)
         audit = _ReplyAudit(self, session, on_chunk) if adapted else None
         reply = self.open_model.reply(
-            self.learner.lm_carry(fast),
+            self.model.lm_carry(fast),
             int(fast.carry["last_B"][0]),
             sampling,
-            decoder=None if adapted else StillDecoder(self.learner.lm),
+            decoder=still,
             audit=audit,
             on_text=on_text,
             cancelled=cancelled,
@@ -175,9 +178,9 @@ class RecurrentParts(Parts):
 
 
 class _ReplyAudit:
-    """Takes what a decoder has written through the guard; its carry afterwards is the session's."""
+    """Takes what a decoder has written or said through the guard; its carry afterwards is the session's."""
 
-    def __init__(self, parts: RecurrentParts, session: Session, on_chunk: OnChunk | None) -> None:
+    def __init__(self, parts: OwnRuleParts, session: Session, on_chunk: OnChunk | None) -> None:
         self.parts, self.session, self.on_chunk = parts, session, on_chunk
         self.every = parts.chunk_tokens
         self.events: list[Event] = []
@@ -186,15 +189,15 @@ class _ReplyAudit:
         from fastweights.core.chunks import next_token_chunks
         from fastweights.models.recurrent_learner import WRITTEN
 
-        learner, last = self.parts.learner, int(self.session.fast.carry["last_B"][0])
+        last = int(self.session.fast.carry["last_B"][0])
         (chunk,) = next_token_chunks(last, ids, len(ids))
         chunk = chunk._replace(text=self.parts.loaded.tokenizer.decode(ids), inputs={WRITTEN: carry})
-        outcome = self.parts.guard.step(learner, self.session, chunk)
+        outcome = self.parts.guard.step(self.parts.learner, self.session, chunk)
         self.session = outcome.session
         self.events.append(outcome.event)
         if self.on_chunk is not None:
             self.on_chunk(outcome.event)
-        return learner.lm_carry(self.session.fast)
+        return self.parts.model.lm_carry(self.session.fast)
 
 
 class PartsCache:
@@ -219,13 +222,13 @@ def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
     """Raises FastweightsError where an option does not fit the model (a rank above its width, a rule for a model that
     has its own)."""
     from fastweights.core.learner import GradientLearner
-    from fastweights.models.recurrent_learner import RecurrentLearner, learns_itself
+    from fastweights.models.own_rule import own_learner
 
     loaded, tokens = open_model.loaded, options.chunk_tokens
-    if learns_itself(loaded.lm):
+    if (own := own_learner(loaded.lm, loaded.tokenizer.bos_id)) is not None:
         refuse_rule(options)
-        own = RecurrentLearner(loaded.lm, loaded.tokenizer.bos_id)
-        return RecurrentParts(open_model, own, own, _guard(own, loaded, options), tokens)
+        reader, learner = own
+        return OwnRuleParts(open_model, reader, learner, _guard(learner, loaded, options), tokens)
     if options.memory not in ("linear", "low_rank"):
         from fastweights.models.memory.build import beside_head
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import FastweightsError
+from fastweights.models.e2e_config import InnerConfig
+from fastweights.services.records import MAX_CHUNK
 from fastweights.store import atomic
 from fastweights.store.models import Models
 
@@ -28,9 +30,23 @@ _OF_A_RULE = ("memory", "rank", "rule", "lr", "momentum", "clip", "inner_steps")
 
 def has_own_rule(models: Models, model_id: str) -> bool:
     """Whether the model learns by a rule of its own, as its config says."""
+    config = _config(models, model_id)
+    return config.get("kind") == "e2e" or (config.get("kind") == "ttt_lm" and config.get("attention") is None)
+
+
+def natural_chunk(models: Models, model_id: str) -> int | None:
+    """The tokens after which a TTT-E2E model was trained to write, at most what a session takes; None of others."""
+    config = _config(models, model_id)
+    return (
+        min(InnerConfig.model_validate(config.get("inner", {})).chunk, MAX_CHUNK)
+        if config.get("kind") == "e2e"
+        else None
+    )
+
+
+def _config(models: Models, model_id: str) -> dict[str, Any]:
     file = models.path(model_id) / "config.json"
-    config = atomic.read_json(file) if file.is_file() else {}
-    return config.get("kind") == "ttt_lm" and config.get("attention") is None
+    return atomic.read_json(file) if file.is_file() else {}
 
 
 def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
