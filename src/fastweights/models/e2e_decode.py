@@ -36,7 +36,9 @@ class _SwiGLU:
     def __call__(self, x_D: Array) -> Array:
         gate, up = np.split(self.into @ x_D, 2)
         half = np.float32(0.5)
-        return self.down @ (gate * (np.tanh(gate * half) * half + half) * up)  # tanh never overflows
+        gate *= np.tanh(gate * half) * half + half  # silu; tanh never overflows
+        gate *= up
+        return self.down @ gate
 
 
 class _Ring:
