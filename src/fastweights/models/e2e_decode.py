@@ -34,11 +34,15 @@ class _SwiGLU:
         self.down = get(f"{name}.down.weight")
 
     def __call__(self, x_D: Array) -> Array:
-        gate, up = np.split(self.into @ x_D, 2)
-        half = np.float32(0.5)
-        gate *= np.tanh(gate * half) * half + half  # silu; tanh never overflows
-        gate *= up
-        return self.down @ gate
+        y_H = self.into @ x_D
+        hidden, half = len(y_H) // 2, np.float32(0.5)
+        gate_H, up_H = y_H[:hidden], y_H[hidden:]
+        silu_H: Array = np.tanh(gate_H * half)  # never overflows
+        silu_H *= half
+        silu_H += half
+        silu_H *= gate_H
+        silu_H *= up_H
+        return self.down @ silu_H
 
 
 class _Ring:
