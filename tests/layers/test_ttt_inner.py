@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastweights.layers import naive_ttt, naive_ttt_official, ttt_linear
+from fastweights.layers import naive_ttt, naive_ttt_official, ttt_linear, ttt_linear_cpu
 from fastweights.layers.norm import normalize
 from fastweights.layers.ttt_inner import INNER, Fast, Target, apply, gelu_slope, seen, whole_chunks
 
@@ -54,6 +54,7 @@ def tensors(*items) -> list[Tensor]:
 
 
 def dual(inner: str, given, L: int, *, strict: bool, hand: bool) -> list[Tensor]:
+    """Of the hand-written loops, that for one CPU thread where it applies."""
     fast, q, k, c, shift, scale, row_L = given
     rows = torch.ones(L, dtype=q.dtype, device=q.device) if row_L is None else row_L
     target = Target(chunks(shift, L), scale, EPS)
@@ -101,6 +102,24 @@ def test_dual_equals_primal_in_fp64(inner: str, hand: bool, switches: dict, stri
     got, want = dual(inner, given, 4, strict=strict, hand=hand), primal(inner, given, 4, strict=strict)
     assert_near(got, want, 1e-10)
     assert_near(gradients(got, given), gradients(want, given), 1e-10)
+
+
+@pytest.mark.parametrize("group", [None, 1, 2])
+@pytest.mark.parametrize(("N", "strict"), [(1, True), (2, False), (5, True)])
+def test_both_handwritten_loops_are_the_primal(
+    N: int, strict: bool, group: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one for all devices (None), and the one for a CPU thread in groups of one and of two heads of three."""
+    given = case("linear", N=N, P=3, bias=False, affine=False, row=False, dtype=torch.float64)
+    monkeypatch.setattr(ttt_linear_cpu, "takes", lambda tokens: group is not None)
+    monkeypatch.setattr(ttt_linear_cpu, "_GROUP_BYTES", (group or 1) * 6 * 6 * 8)
+    want = primal("linear", given, 4, strict=strict)
+    got = dual("linear", given, 4, strict=strict, hand=True)
+    assert_near(got, want, 1e-10)
+    assert_near(gradients(got, given), gradients(want, given), 1e-10)
+    with torch.no_grad():
+        again = dual("linear", given, 4, strict=strict, hand=True)
+    assert all(torch.equal(x, y) for x, y in zip(again, got, strict=True))
 
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

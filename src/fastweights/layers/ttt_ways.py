@@ -68,17 +68,20 @@ def official(w: Tensor, q: Tensor, k: Tensor, v: Tensor, c: Tensor, chunk: int) 
 
 
 def _autograd(fast: Fast, q: Tensor, k: Tensor, c: Tensor, target: Target, seen_LL: Tensor, last: Tensor) -> Any:
+    q, k, c = (x.contiguous() for x in (q, k, c))
     z, (after,) = whole_chunks(Linear, [fast], q, k, c, target, seen_LL, last)
     return normalize(z, EPS)[0], after
 
 
 def _compiled(fast: Fast, q: Tensor, k: Tensor, c: Tensor, target: Target, seen_LL: Tensor, last: Tensor) -> Any:
+    q, k, c = (x.contiguous() for x in (q, k, c))
+    target = target._replace(shift_LD=target.shift_LD.contiguous())
     xhat, (after,) = compiled_chunks(Linear, [fast], q, k, c, target, seen_LL, last)
     return xhat, after
 
 
 def _chunked(run: Callable[..., Any], w: Tensor, tokens: tuple[Tensor, ...], chunk: int) -> tuple[Tensor, Tensor]:
-    q, k, v, c = (x.unflatten(1, (-1, chunk)).transpose(0, 1).contiguous() for x in tokens)
+    q, k, v, c = (x.unflatten(1, (-1, chunk)).transpose(0, 1) for x in tokens)
     row_L = torch.ones(chunk, device=w.device)
     xhat, after = run(Fast(w, None), q, k, c, Target(k - v, None, EPS), seen(row_L, strict=True), row_L[-1])
     return (q + xhat).transpose(0, 1).flatten(1, 2), after.w_DF

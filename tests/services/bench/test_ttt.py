@@ -8,7 +8,7 @@ import pytest
 from fastweights.cli.main import run
 from fastweights.core.memory import keep_freed_memory, peak, start_peak
 from fastweights.errors import FastweightsError
-from fastweights.layers import ttt_linear
+from fastweights.layers import ttt_linear_cpu
 from fastweights.services.bench.ttt import bench_ttt
 
 SMALL: dict[str, Any] = {"heads": 2, "head_dim": 16, "chunk": 4, "seq": 24, "repeats": 1, "compiled": False}
@@ -30,8 +30,8 @@ def test_every_way_has_its_figures(dtype: str) -> None:
 
 
 def test_no_speed_without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = ttt_linear.normalize_backward
-    monkeypatch.setattr(ttt_linear, "normalize_backward", lambda *args: right(*args) * 1.01)
+    right = ttt_linear_cpu.normalize_backward
+    monkeypatch.setattr(ttt_linear_cpu, "normalize_backward", lambda *args: right(*args) * 1.01)
     with pytest.raises(FastweightsError, match="no speed to report"):
         bench_ttt(**SMALL)
 
