@@ -8,7 +8,7 @@ import torch
 
 from fastweights.core.learner import GradientLearner, InnerOutput
 from fastweights.core.losses import cross_entropy_B
-from fastweights.core.rules import SGD, Muon, UpdateRule
+from fastweights.core.rules import SGD, Adagrad, Muon, UpdateRule
 from fastweights.core.state import Chunk, Weights
 
 VOCAB, DIM = 11, 6
@@ -64,6 +64,7 @@ RULES: Mapping[str, Callable[[], UpdateRule]] = {
     "sgd-momentum": lambda: SGD(lr=0.1, momentum=0.9),
     "sgd-nesterov": lambda: SGD(lr=0.1, momentum=0.9, nesterov=True),
     "sgd-learned-lr": lambda: SGD(lr={n: torch.tensor(0.1) for n in ("w", "tall", "bias", "cube")}),
+    "adagrad": lambda: Adagrad(lr=0.1),
     "muon": lambda: Muon(lr=0.03),
     "muon-plain": lambda: Muon(lr=0.03, momentum=0.0, nesterov=False),
 }

@@ -20,6 +20,7 @@ from fastweights.services.nano.records import NanoSetting
 from fastweights.services.nano.sessions import NanoSessionService
 from fastweights.services.records import SessionOptions
 from fastweights.services.redteam_jobs import RedteamJobs
+from fastweights.services.sleep_jobs import SleepJobs
 from fastweights.store.root import Store
 from tests.models.nano_models import QUICK
 from tests.small_models import save_random_model
@@ -57,6 +58,7 @@ def test_every_operation(schema, method, path, monkeypatch):
     # no random request may start a training process; all that comes before it still runs (jobs have tests of their own)
     monkeypatch.setattr(TrainJobs, "_spawn", lambda *args: None)
     monkeypatch.setattr(RedteamJobs, "_spawn", lambda *args: None)
+    monkeypatch.setattr(SleepJobs, "_spawn", lambda *args: None)
     operation = schema[path][method]
     good = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     bad = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)

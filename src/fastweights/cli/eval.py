@@ -10,6 +10,7 @@ from fastweights.cli.eval_kv import kv
 from fastweights.cli.eval_memory import adapt, recall
 from fastweights.cli.eval_meta_text import meta_text
 from fastweights.cli.eval_nano import nano
+from fastweights.cli.eval_sleep import sleep
 from fastweights.cli.policies import named_policy
 from fastweights.hints import validate_given
 
@@ -23,6 +24,7 @@ app.command(adapt)
 app.command(recall)
 app.command(kv)
 app.command(meta_text)
+app.command(sleep)
 
 
 @app.command

@@ -24,6 +24,7 @@ VERBS = {
     "monitor": "Read any text through the guard and show every write.",
     "redteam": "Attack a model and its guard; report success against utility.",
     "nano": "Nano: weights that learn a world whose friction is hidden.",
+    "sleep": "Consolidate what sessions learned into a candidate model.",
     "eval": "Measure: bits per byte of any text, Nano over many worlds, KV retrieval.",
     "bench": "Measure speed; each bench checks that its fast path is right first.",
     "doctor": "What is installed and works.",

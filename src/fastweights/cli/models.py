@@ -127,3 +127,22 @@ def rm(model_id: str, /, *, force: bool = False) -> None:
     users = _service().remove(model_id, force=force)
     left = f"; {len(users)} sessions lack it now" if users else ""
     output.current().emit({"model_id": model_id, "removed": True, "sessions": users}, f"{model_id}: removed{left}")
+
+
+@app.command
+def approve(model_id: str, /) -> None:
+    """Make a sleep candidate usable (`sleep show` has its evidence): the latest usable model from now on."""
+    _decide(model_id, "approve")
+
+
+@app.command
+def reject(model_id: str, /) -> None:
+    """Refuse a sleep candidate; its files stay until `models rm`."""
+    _decide(model_id, "reject")
+
+
+def _decide(model_id: str, decision: Literal["approve", "reject"]) -> None:
+    from fastweights.services.candidates import Candidates
+
+    found = Candidates(output.current().store()).decide(model_id, decision)
+    output.current().emit(found, f"{found.model_id}: {found.status}")

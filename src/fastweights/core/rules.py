@@ -114,3 +114,34 @@ class Muon:
         matrix_BMN = direction.flatten(2) if direction.dim() >= 3 else direction.reshape(batch, 1, -1)
         rows, cols = matrix_BMN.shape[1:]
         return (max(1.0, rows / cols) ** 0.5 * orthogonalize(matrix_BMN, self.ns_steps)).reshape(direction.shape)
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """``-lr g / sqrt(sum of mean g^2)`` with one accumulator a row (the last dimension; of a vector one an entry).
+
+    A row that few chunks touch learns in great steps, and one that none touches stays as it is (Duchi et al., 2011).
+    """
+
+    lr: LearningRate = 0.1
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if not self.eps > 0:
+            raise ValueError(f"eps is {self.eps}; it must be positive")
+
+    def init(self, weights: Weights) -> RuleState:
+        return {"square": {name: torch.zeros(_rows(w).shape[:-1]).to(w) for name, w in weights.items()}}
+
+    def delta(self, grads: Weights, rule: RuleState, weights: Weights) -> tuple[Delta, RuleState]:
+        squares = {name: rule["square"][name] + _rows(g).square().mean(-1) for name, g in grads.items()}
+        scaled = {
+            name: (_rows(g) / (squares[name] + self.eps**2).sqrt().unsqueeze(-1)).view_as(g)
+            for name, g in grads.items()
+        }
+        return {name: -_lr(self.lr, name) * d for name, d in scaled.items()}, {"square": squares}
+
+
+def _rows(w: Tensor) -> Tensor:
+    """``[B, ..., row]``; the entries of a vector, or a scalar a sequence, are rows of their own."""
+    return w if w.dim() >= 3 else w.unsqueeze(-1)

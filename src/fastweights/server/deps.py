@@ -21,6 +21,7 @@ from fastweights.services.jobs import TrainJobs
 from fastweights.services.models import ModelService
 from fastweights.services.records import ID_PATTERN
 from fastweights.services.redteam_jobs import RedteamJobs
+from fastweights.services.sleep_jobs import SleepJobs
 from fastweights.store.models import Models
 from fastweights.store.root import Store
 
@@ -51,6 +52,7 @@ class Services:
         self.store = Store(settings.root)
         self.jobs = TrainJobs(self.store)
         self.redteam = RedteamJobs(self.store)
+        self.sleep = SleepJobs(self.store)
         self.models = ModelService(Models(self.store))
         self.closing = threading.Event()
         self._threads: ThreadPoolExecutor | None = None

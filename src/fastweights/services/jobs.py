@@ -24,7 +24,7 @@ from fastweights.services.records import ModelInfo, TrainJob, TrainPoint, TrainR
 from fastweights.store import atomic
 from fastweights.store.index import folder_ids
 from fastweights.store.locks import Locks, process_alive, read_holder
-from fastweights.store.models import MANIFEST, Models, ckpt_dir, read_manifest
+from fastweights.store.models import MANIFEST, WHOLE, Models, ckpt_dir, read_manifest
 from fastweights.store.root import MODELS, Store, check_id, new_id, now
 
 MAX_RUNNING = 2
@@ -249,7 +249,7 @@ def _derive(folder: Path, job: dict[str, Any], manifest: dict[str, Any], alive: 
         return "running", None
     state = manifest.get("status")
     said = complaint(folder, job.get("returncode"))
-    if state in ("ready", "sleep_candidate"):
+    if state in WHOLE:
         return "done", said
     if job.get("cancelled") or state == "cancelled":
         return "cancelled", None

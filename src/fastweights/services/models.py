@@ -9,8 +9,9 @@ from typing import Any
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.services.records import ModelInfo
 from fastweights.store import atomic
-from fastweights.store.models import CHECKPOINT, MANIFEST, Models, check_fields
+from fastweights.store.models import CHECKPOINT, MANIFEST, WHOLE, Models, check_fields
 from fastweights.store.sessions import Sessions
+from fastweights.store.sleep_files import SLEEP_MANIFEST
 
 REQUIRED = ("config.json", "tokenizer.json", CHECKPOINT)
 LOG = "train_log.jsonl"
@@ -44,7 +45,7 @@ class ModelService:
         temp = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
             temp.mkdir()
-            for name in (*REQUIRED, LOG, MANIFEST):
+            for name in (*REQUIRED, LOG, SLEEP_MANIFEST, MANIFEST):
                 if (source / name).is_file():
                     shutil.copyfile(source / name, temp / name)
             temp.rename(folder)
@@ -76,10 +77,10 @@ class ModelService:
             )
         load_model(folder)
         kept = {**manifest, "id": own, "ckpt_dir": None}
-        if kept.get("status") not in ("ready", "sleep_candidate"):
+        if kept.get("status") not in WHOLE:
             kept["status"] = "ready"
         place = self.models.create(own, {**kept, "status": "training"})  # not usable before its files are there
-        for name in (*REQUIRED, LOG):
+        for name in (*REQUIRED, LOG, SLEEP_MANIFEST):
             if (folder / name).is_file():
                 atomic.write_bytes(place / name, (folder / name).read_bytes())
         self.models.update(own, status=kept["status"])
@@ -116,4 +117,5 @@ class ModelService:
             preset=manifest.get("preset"),
             seed=manifest.get("seed", 0),
             shipped=self.models.is_shipped(model_id),
+            parent=manifest.get("parent"),
         )

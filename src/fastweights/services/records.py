@@ -10,7 +10,7 @@ from fastweights.guard.shipped import default_policy
 from fastweights.models.memory.names import DEFAULT, MemoryName
 
 Identifier = str
-ModelStatus = Literal["training", "ready", "sleep_candidate", "failed", "cancelled", "interrupted"]
+ModelStatus = Literal["training", "ready", "sleep_candidate", "rejected", "failed", "cancelled", "interrupted"]
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 
@@ -132,6 +132,7 @@ class ModelInfo(Record):
     preset: str | None
     seed: int
     shipped: bool = False  # comes with the package, not from the store
+    parent: str | None = None  # the base that a sleep candidate came from
 
 
 class TrainRequest(Record):

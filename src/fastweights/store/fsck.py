@@ -17,13 +17,14 @@ from fastweights.store.fsck_base import Level, Report
 from fastweights.store.fsck_sessions import SessionChecks
 from fastweights.store.index import INDEX, folder_ids
 from fastweights.store.locks import process_alive, read_holder
-from fastweights.store.models import CHECKPOINT, MANIFEST, Models
+from fastweights.store.models import CHECKPOINT, MANIFEST, WHOLE, Models
 from fastweights.store.nano_files import BASE, NANO_RUNS, check_base, check_nano_run
 from fastweights.store.objects import sha256
 from fastweights.store.redteam_runs import REDTEAM, check_redteam
 from fastweights.store.root import MODELS, OBJECTS, TEXT_RUNS, Store
 from fastweights.store.runs import Runs, check_run
 from fastweights.store.sessions import Sessions
+from fastweights.store.sleep_files import SLEEP, check_candidate, check_sleep_job
 from fastweights.store.streams import STREAMS, check_stream
 from fastweights.store.views import LAYOUTS
 
@@ -61,6 +62,7 @@ class _Checker(SessionChecks):
             (BASE, check_base),
             (NANO_RUNS, check_nano_run),
             (STREAMS, check_stream),
+            (SLEEP, check_sleep_job),
         )
         for folder, check in plain:
             for name in folder_ids(self.store, folder):
@@ -107,7 +109,7 @@ class _Checker(SessionChecks):
         models = Models(self.store)
         manifest = models.get(name)
         for file in ("config.json", "tokenizer.json"):
-            if (folder / file).exists() or manifest["status"] in ("ready", "sleep_candidate"):
+            if (folder / file).exists() or manifest["status"] in WHOLE:
                 self._guarded(where, lambda file=file: atomic.read_json(folder / file))
         running = _held(folder / "train.lock")
         if not running:  # else a row may be half written, and old checkpoints are dropped, under our eyes
@@ -117,8 +119,10 @@ class _Checker(SessionChecks):
             for sidecar in sorted((folder / "ckpt").glob("step-*.json")):
                 expected = atomic.read_json(sidecar).get("sha256")
                 self._guarded(where, lambda s=sidecar, e=expected: _check_tensors(s.with_suffix(".safetensors"), e))
+        for level, path, problem in check_candidate(folder, manifest):
+            self._found(level, path, problem)
         wanted = manifest.get("checkpoint_sha256")
-        if (folder / CHECKPOINT).exists() or manifest["status"] in ("ready", "sleep_candidate"):
+        if (folder / CHECKPOINT).exists() or manifest["status"] in WHOLE:
             self._guarded(where, lambda: _check_tensors(folder / CHECKPOINT, wanted))
         self._job(models, folder, manifest)
 

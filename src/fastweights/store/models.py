@@ -4,7 +4,7 @@ in any store, an empty or missing one too.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from fastweights.store.root import MODELS, Store, check_id, now
 STARTER = "starter"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
-STATUSES = ("training", "ready", "sleep_candidate", "failed", "cancelled", "interrupted")
+STATUSES = ("training", "ready", "sleep_candidate", "rejected", "failed", "cancelled", "interrupted")
+WHOLE = ("ready", "sleep_candidate", "rejected")
+"""The statuses of a model that has weights."""
 _TEXT = ("id", "status", "created_at")
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("kind",), (str,)),
@@ -124,8 +126,9 @@ class Models:
             self._write(model_id, {"status": "training", "created_at": now(), **manifest, "id": model_id})
         return folder
 
-    def update(self, model_id: str, **changes: Any) -> dict[str, Any]:
-        """Changes fields of the manifest; returns the new one."""
+    def update(self, model_id: str, *, only: Collection[str] | None = None, **changes: Any) -> dict[str, Any]:
+        """Changes fields of the manifest; returns the new one. ``only``: ``Conflict`` unless its status is one of
+        these, looked at and changed in one."""
         folder = self.path(model_id)
         if folder == self.shipped:
             raise Conflict(
@@ -136,7 +139,10 @@ class Models:
         with self._locks.hold(
             self.store.path(MODELS, model_id, "model.lock"), f"model {model_id!r}", "updating it", 10
         ):
-            manifest = {**self.get(model_id), **changes}
+            manifest = self.get(model_id)
+            if only is not None and manifest["status"] not in only:
+                raise Conflict(f"model {model_id!r} has status {manifest['status']!r}: it must be {' or '.join(only)}")
+            manifest |= changes
             self._write(model_id, manifest)
         return manifest
 
