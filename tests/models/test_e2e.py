@@ -13,6 +13,7 @@ from fastweights.errors import FastweightsError
 from fastweights.models.decoding import decoder_for
 from fastweights.models.e2e import E2EReader, E2ETransformer, e2e_learner
 from fastweights.models.e2e_config import E2EConfig, parameters
+from fastweights.models.e2e_decode import E2EDecoder
 from fastweights.train.meta import fresh_chunks, meta_loss, read_adapting
 from fastweights.train.meta_config import MetaConfig
 
@@ -151,6 +152,36 @@ def test_a_decoder_reads_as_the_module_does() -> None:
     decoder = decoder_for(lm)
     rows = [torch.from_numpy(decoder.logits(decoder.step(int(token)))) for token in x[0]]
     torch.testing.assert_close(torch.stack(rows), lm(x)[0][0].detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("words", ["feed_forward_prime", ALL])
+def test_a_decoder_goes_on_from_any_carry_with_learned_weights(words: str) -> None:
+    lm, (x, _) = _lm(words, dtype=torch.float32), _text(1)
+    gen = torch.Generator().manual_seed(2)
+    reader = E2EReader(lm, 0)
+    learned = {name: w + 0.1 * torch.randn(w.shape, generator=gen) for name, w in reader.init_weights(1).items()}
+    other = _lm(words, dtype=torch.float32)
+    other.load_state_dict({**lm.state_dict(), **{name: w[0] for name, w in learned.items()}})
+    want = other(x)[0][0].detach()
+    decoder = decoder_for(lm)
+    for cut in (0, 2, 5, 9):  # before, at and beyond the window of 5
+        carry = lm.init_carry(1) if not cut else other(x[:, :cut])[1]
+        decoder.load({**carry, **learned})
+        rows = []
+        for token in x[0, cut:]:
+            rows.append(torch.from_numpy(decoder.logits(decoder.step(int(token)))))
+            decoder.load(decoder.carry())
+        torch.testing.assert_close(torch.stack(rows), want[cut:], rtol=1e-4, atol=1e-5)
+    decoder.load(lm.init_carry(1))  # without them it is the model as it was trained
+    assert torch.allclose(torch.from_numpy(decoder.logits(decoder.step(int(x[0, 0])))), lm(x)[0][0, 0], atol=1e-5)
+
+
+def test_a_decoder_that_keeps_all_is_full_attention() -> None:
+    lm, whole = _lm(dtype=torch.float32), _lm(dtype=torch.float32, window=32)
+    x, _ = _text(1)
+    decoder = E2EDecoder(lm, kept=32)
+    rows = [torch.from_numpy(decoder.logits(decoder.step(int(token)))) for token in x[0]]
+    torch.testing.assert_close(torch.stack(rows), whole(x)[0][0].detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_filter() -> None:

@@ -27,6 +27,8 @@ VERBS = {
     "sleep": "Consolidate what sessions learned into a candidate model.",
     "eval": "Measure: bits per byte of any text, Nano over many worlds, KV retrieval.",
     "bench": "Measure speed; each bench checks that its fast path is right first.",
+    "demo": "Demos: a stream through a TTT-E2E model.",
+    "plot": "PNG and CSV of any training run.",
     "doctor": "What is installed and works.",
     "fsck": "Check a store, and repair it.",
 }

@@ -4,6 +4,7 @@ Keys and values are kept in a ring of one window, so a token costs the same wher
 vocabulary, H heads, K keys kept, W width of a head.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -21,8 +22,15 @@ def _array(x: Tensor) -> Array:
     return x.detach().to("cpu", torch.float32).numpy()
 
 
+def _columns(*weights: Array) -> Array:
+    """Matrices with many rows, side by side and transposed: ``x @ it`` reads long rows, 2.5 times as fast."""
+    return np.ascontiguousarray(np.concatenate(weights).T)
+
+
 def _normed(x: Array, weight: Array, eps: float) -> Array:
     """RMSNorm over the last dimension."""
+    if x.ndim == 1:
+        return x * np.float32(1 / math.sqrt(float(x.dot(x)) / x.size + eps)) * weight
     square = np.einsum("...d,...d->...", x, x) / np.float32(x.shape[-1]) + np.float32(eps)
     y: Array = x * (np.float32(1) / np.sqrt(square))[..., None]
     return np.multiply(y, weight, out=y)
@@ -30,11 +38,11 @@ def _normed(x: Array, weight: Array, eps: float) -> Array:
 
 class _SwiGLU:
     def __init__(self, get: _Get, name: str) -> None:
-        self.into = np.concatenate([get(f"{name}.gate.weight"), get(f"{name}.up.weight")])
+        self.into = _columns(get(f"{name}.gate.weight"), get(f"{name}.up.weight"))
         self.down = get(f"{name}.down.weight")
 
     def __call__(self, x_D: Array) -> Array:
-        y_H = self.into @ x_D
+        y_H = x_D @ self.into
         hidden, half = len(y_H) // 2, np.float32(0.5)
         gate_H, up_H = y_H[:hidden], y_H[hidden:]
         silu_H: Array = np.tanh(gate_H * half)  # never overflows
@@ -79,7 +87,7 @@ class _Block:
         self.eps, self.heads = config.norm_eps, config.heads
         self.scale = np.float32((config.dim // config.heads) ** -0.5)
         self.attention_norm, self.norm = get(f"{name}.attention_norm.weight"), get(f"{name}.feed_forward_norm.weight")
-        self.qkv = np.concatenate([get(f"{attention}.{one}.weight") for one in "qkv"])
+        self.qkv = _columns(*(get(f"{attention}.{one}.weight") for one in "qkv"))
         self.out = get(f"{attention}.o.weight")
         self.q_norm = get(f"{attention}.q_norm.weight") if config.qk_norm else None
         self.k_norm = get(f"{attention}.k_norm.weight") if config.qk_norm else None
@@ -88,7 +96,7 @@ class _Block:
         self.static = _SwiGLU(get, f"{name}.feed_forward")
 
     def mix(self, x_D: Array, ring: _Ring, position: int, turn_C: NDArray[np.complex64]) -> Array:
-        q_HW, k_HW, v_HW = (self.qkv @ _normed(x_D, self.attention_norm, self.eps)).reshape(3, self.heads, -1)
+        q_HW, k_HW, v_HW = (_normed(x_D, self.attention_norm, self.eps) @ self.qkv).reshape(3, self.heads, -1)
         if self.q_norm is not None and self.k_norm is not None:
             q_HW, k_HW = _normed(q_HW, self.q_norm, self.eps), _normed(k_HW, self.k_norm, self.eps)
         kept = ring.keys_HKW.shape[1]
@@ -161,6 +169,14 @@ class E2EDecoder:
             keys, values = ring.last(self._config.window - 1, self._position)
             carry |= {f"{i}.keys": torch.from_numpy(keys)[None], f"{i}.values": torch.from_numpy(values)[None]}
         return carry
+
+    def stand_at(self, position: int, seed: int = 0) -> None:
+        """As if so many tokens had been read, with random keys and values: where only the cost matters."""
+        rng, kept = np.random.default_rng(seed), min(position, self._rings[0].keys_HKW.shape[1])
+        for ring in self._rings:
+            for x_HKW in (ring.keys_HKW, ring.values_HKW):
+                x_HKW[:, :kept] = rng.standard_normal(x_HKW[:, :kept].shape, dtype=np.float32)
+        self._position = position
 
     def step(self, token: int) -> Array:
         """Reads one token and returns ``h_D``, the hidden state after the final norm."""

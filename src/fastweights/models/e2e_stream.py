@@ -70,8 +70,7 @@ class E2EStream:
 
     def step(self, token: int) -> Array:
         """Reads one token and returns ``h_D``; learns first from the chunk before it, if it was full."""
-        if len(self._ids) == self.chunk:
-            self._learn(token)
+        self.settle(token)
         h_D = self.decoder.step(token)
         self._stem_TD[len(self._ids)] = self.decoder.stem_D
         self._ids.append(token)
@@ -80,8 +79,10 @@ class E2EStream:
     def logits(self, h_D: NDArray[np.floating]) -> Array:
         return self.decoder.logits(h_D)
 
-    def _learn(self, following: int) -> None:
-        """The open chunk's write; its stem was read already."""
+    def settle(self, following: int) -> bool:
+        """If the open chunk is full: its write (its stem was read already), now that the token after it is known."""
+        if len(self._ids) < self.chunk:
+            return False
         (chunk,) = next_token_chunks(self._ids[0], [*self._ids[1:], following], self.chunk)
         weight = self.reader.lm.head.weight
         features = {
@@ -90,6 +91,7 @@ class E2EStream:
             "position_B": self.session.fast.carry["stem"]["position"],
         }
         self._begin(self.guard.step(self.learner, self.session, _with(chunk, features)).session)
+        return True
 
     def _windows(self) -> Carry:
         own = self.reader.lm.fast_names

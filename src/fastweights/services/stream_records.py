@@ -1,7 +1,26 @@
 """What ``demo stream`` measures: what the command prints, the store keeps and the API serves. Torch-free."""
 
-from fastweights.services.records import Record
+from pydantic import Field
+
+from fastweights.services.records import ID_PATTERN, Record
 from fastweights.services.session_records import Environment
+
+
+class StreamRequest(Record):
+    """What streams through which model. ``model`` none: fresh weights of the sizes given."""
+
+    model: str | None = Field(default=None, pattern=ID_PATTERN)
+    context_len: int | None = Field(default=None, ge=1, le=1 << 24)
+    query_len: int | None = Field(default=None, ge=1, le=1 << 24)
+    window_size: int | None = Field(default=None, ge=1, le=1 << 20)
+    chunk_size: int | None = Field(default=None, ge=1, le=1 << 20)
+    corpus: str = Field(default="tiny", max_length=4096)
+    dim: int = 256
+    heads: int = 4
+    layers: int = 4
+    suffix_layers: int = 1
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    full_attention: bool = True
 
 
 class StreamScore(Record):
@@ -14,9 +33,10 @@ class StreamScore(Record):
 class StreamPoint(Record):
     """What the next token costs where ``context`` tokens have been read.
 
-    Milliseconds are CPU time of one thread, means over the next chunk; ``ms_per_token`` has ``update_ms_per_token``,
-    the chunk's update spread over its tokens, in it. Full attention: the same network, nothing learned, a key-value
-    cache of the whole text; null where it was not run.
+    Milliseconds are CPU time of one thread, medians over blocks of the next chunk's tokens, which full attention reads
+    in turn; ``ms_per_token`` has ``update_ms_per_token``, the update before that chunk spread over a chunk's tokens, in
+    it. Full attention: the same network and code, nothing learned, a preallocated key-value cache of the whole text;
+    null where it was not run.
     """
 
     context: int
