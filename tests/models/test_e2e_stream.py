@@ -57,4 +57,5 @@ def test_a_place_is_a_value() -> None:
     for _ in range(2):
         stream.load(place)
         rows.append([stream.logits(stream.step(token)) for token in text[2 * CHUNK + 3 :]])
-    np.testing.assert_array_equal(*map(np.stack, rows))
+    first, again = map(np.stack, rows)
+    np.testing.assert_array_equal(first, again)
