@@ -125,6 +125,10 @@ def layer(window: int = 5, **options: Any) -> WindowAttention:
         with torch.no_grad():
             made.k_norm.weight.add_(torch.randn(4), alpha=0.3)
             made.q_norm.weight.add_(torch.randn(4), alpha=0.3)
+    if made.q_bias is not None and made.k_bias is not None:
+        with torch.no_grad():
+            made.q_bias.add_(torch.randn(8), alpha=0.3)
+            made.k_bias.add_(torch.randn(8), alpha=0.3)
     return made
 
 
@@ -132,11 +136,14 @@ def text(T: int, B: int = 2) -> Tensor:
     return torch.randn(B, T, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(T))
 
 
-@pytest.mark.parametrize("qk_norm", [False, True])
+OPTIONS: list[dict[str, Any]] = [{}, {"qk_norm": True}, {"qk_norm": True, "qk_bias": 2.0}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("window", [1, 2, 5, 40])
 @pytest.mark.parametrize("pieces", [[1] * 13, [6, 7], [3, 1, 9], [13]])
-def test_pieces_equal_the_whole(pieces: list[int], window: int, qk_norm: bool) -> None:
-    made, x = layer(window, qk_norm=qk_norm), text(13)
+def test_pieces_equal_the_whole(pieces: list[int], window: int, options: dict[str, Any]) -> None:
+    made, x = layer(window, **options), text(13)
     carry = made.init_carry(2)
     sizes = {name: value.shape for name, value in carry.items()}
     whole, end = made(x, {"position": carry["position"]})
@@ -171,15 +178,15 @@ def test_padding_changes_nothing() -> None:
 
 def test_only_distance_counts() -> None:
     """Rotary positions: the same text further on reads the same."""
-    made, x = layer(), text(9)
+    made, x = layer(qk_bias=2.0), text(9)
     near, _ = made(x, {"position": torch.tensor([0, 0])})
     far, _ = made(x, {"position": torch.tensor([1000, 77])})
     torch.testing.assert_close(near, far)
 
 
-@pytest.mark.parametrize("qk_norm", [False, True])
-def test_the_layer_is_twice_differentiable_also_through_vmap(qk_norm: bool) -> None:
-    made, x = layer(3, qk_norm=qk_norm), text(5).requires_grad_()
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_layer_is_twice_differentiable_also_through_vmap(options: dict[str, Any]) -> None:
+    made, x = layer(3, **options), text(5).requires_grad_()
     names = [name for name, _ in made.named_parameters()]
     weights = tuple(p.detach().clone().requires_grad_() for p in made.parameters())
 

@@ -165,6 +165,9 @@ class _Gradients(torch.autograd.Function):
 class WindowAttention(nn.Module):
     """Multi-head :func:`attention` with rotary positions, and optionally RMS-normalised queries and keys (QK-norm).
 
+    ``qk_bias``: queries and keys have learned biases before their norm, from 0 on, times this number (a rate of their
+    own); with them a head can look so many tokens back whatever stands there. 0: no biases.
+
     The carry is a value of constant size, whatever was read: ``keys`` (rotated) and ``values`` of the last tokens,
     ``[B, window - 1, C]``, fp32 at least, and ``position`` (int64 ``[B]``: tokens read). A carry without keys starts
     afresh. A text in pieces, cut anywhere, gives what the whole gives.
@@ -177,6 +180,7 @@ class WindowAttention(nn.Module):
         window: int,
         *,
         qk_norm: bool = False,
+        qk_bias: float = 0.0,
         rope_theta: float = 10000.0,
         norm_eps: float = 1e-6,
         init_std: float = 0.02,
@@ -192,6 +196,9 @@ class WindowAttention(nn.Module):
         self.k_norm = RMSNorm(width, norm_eps) if qk_norm else None
         for linear in (self.q, self.k, self.v, self.o):
             nn.init.normal_(linear.weight, std=init_std)
+        self.qk_bias = qk_bias
+        self.q_bias = nn.Parameter(torch.zeros(dim)) if qk_bias else None
+        self.k_bias = nn.Parameter(torch.zeros(dim)) if qk_bias else None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -217,7 +224,10 @@ class WindowAttention(nn.Module):
         """
         T, position_B = x_BTC.shape[1], carry["position"]
         turns = self.turns(position_B, T) if turns is None else turns
-        q, k, v = (linear(x_BTC).unflatten(-1, (self.heads, -1)) for linear in (self.q, self.k, self.v))
+        q, k, v = self.q(x_BTC), self.k(x_BTC), self.v(x_BTC)
+        if self.q_bias is not None and self.k_bias is not None:
+            q, k = q + self.qk_bias * self.q_bias, k + self.qk_bias * self.k_bias
+        q, k, v = (x.unflatten(-1, (self.heads, -1)) for x in (q, k, v))
         q = q if self.q_norm is None else self.q_norm(q)
         k = k if self.k_norm is None else self.k_norm(k)
         with torch.autocast(x_BTC.device.type, enabled=False):

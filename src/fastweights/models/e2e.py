@@ -59,6 +59,7 @@ class Block(nn.Module):
             config.heads,
             config.window,
             qk_norm=config.qk_norm,
+            qk_bias=config.qk_bias,
             rope_theta=config.rope_theta,
             norm_eps=eps,
             init_std=std,

@@ -41,6 +41,7 @@ class E2EConfig(BaseModel):
     mlp_hidden: int | None = Field(default=None, ge=2, description="of the static SwiGLU; none: 8 / 3 dim")
     prime_hidden: int | None = Field(default=None, ge=2, description="of the second SwiGLU; none: as mlp_hidden")
     qk_norm: bool = Field(default=True, description="RMSNorm of queries and keys")
+    qk_bias: float = Field(default=0.0, ge=0, description="learned biases of queries and keys, times this; 0: none")
     rope_theta: float = Field(default=10000.0, gt=0)
     norm_eps: float = Field(default=1e-6, gt=0, description="of the RMSNorms")
     init_std: float = Field(default=0.02, gt=0)
@@ -102,6 +103,7 @@ def parameters(config: E2EConfig) -> int:
     """How many a model of the default filter and fixed rates has, without making it."""
     D, width = config.dim, config.dim // config.heads
     block = 4 * D * D + 2 * width * config.qk_norm + 3 * D * config.hidden + 2 * D
+    block += 2 * D * (config.qk_bias > 0)
     prime = 3 * D * config.prime + D
     return config.layers * block + config.suffix_layers * prime + D + 2 * config.vocab_size * D
 
