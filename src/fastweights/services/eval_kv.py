@@ -189,7 +189,7 @@ def run_seed(job: Job) -> dict[str, Any]:
     out["fomaml"] = kv_score(first, task, reach, **ask)
     out["full_attention"] = None
     if job.full_attention:
-        cost["full_attention"], whole = _trained(_whole(config))
+        cost["full_attention"], whole = _trained(_whole(config), reach)
         out["full_attention"] = kv_score(whole, task, reach, updates=False, **ask)
     return out | {"train_cpu_seconds": cost}
 
@@ -200,12 +200,15 @@ def _changed(config: TrainConfig, **meta: Any) -> TrainConfig:
 
 
 def _near_only(config: TrainConfig) -> TrainConfig:
-    """Nothing learned while reading, on the task's near queries alone: what a window can learn at all."""
+    """Nothing learned while reading, on near queries alone: what a window can learn at all. As many tokens a step.
+
+    Two queries a record: in a longer chain of near queries all but one or two keys die out.
+    """
     task, reach = _task(config), _reach(config)
     records = max(1, min(task.records, reach.near_gap(task.width) + 1))
-    queries = max(1, task.tokens // task.width - records)
-    near = Easier(until=config.steps, records=records, queries=queries, far_frac=0.0)
-    return _changed(config, updates=False, easier=(near,))
+    near = Easier(until=config.steps, records=records, queries=2 * records, far_frac=0.0)
+    batch = max(1, config.batch_size * task.tokens // (3 * records * task.width))
+    return _changed(config, updates=False, easier=(near,)).model_copy(update={"batch_size": batch})
 
 
 def _whole(config: TrainConfig) -> TrainConfig:
@@ -217,8 +220,11 @@ def _whole(config: TrainConfig) -> TrainConfig:
     )
 
 
-def _trained(config: TrainConfig) -> tuple[float, E2ETransformer]:
-    """CPU seconds of the training, and the model in eval mode, without gradients."""
+def _trained(config: TrainConfig, reach: Reach | None = None) -> tuple[float, E2ETransformer]:
+    """CPU seconds of the training, and the model in eval mode, without gradients.
+
+    ``reach``: what is far and near, where that is not by the model's own attention.
+    """
     import time
 
     from fastweights.data.ids_tokenizer import IdsTokenizer
@@ -227,8 +233,11 @@ def _trained(config: TrainConfig) -> tuple[float, E2ETransformer]:
 
     start = time.process_time()
     task = _task(config)
-    corpus = kv_corpus(task, _reach(config), config.seed)
-    trainer = MetaTrainer(config, corpus, IdsTokenizer(task.vocab_size, task.bos, task.bos))
+    reach = reach or _reach(config)
+    trainer = MetaTrainer(
+        config, kv_corpus(task, reach, config.seed), IdsTokenizer(task.vocab_size, task.bos, task.bos)
+    )
+    trainer.reach = reach
     while trainer.step < config.steps:
         trainer.advance()
     return time.process_time() - start, trainer.model.eval().requires_grad_(False)
