@@ -141,7 +141,7 @@ def test_the_gradient_is_the_derivative_of_the_loss(lm: TinyLM, name: str) -> No
     chunk = it.prepare(chunks(TEXT[::-1])[0], state.carry)
     grads = dict(it.score_and_grad(state, chunk)[1])
     if LOGIT in grads:  # an expert that is 0 has seen nothing; it is not on the way to one that has
-        rows_N, values_BN = grads[LOGIT]
+        rows_N, values_BN, _ = grads[LOGIT]
         now_BN = state.weights[LOGIT].read(rows_N[None])
         grads[LOGIT] = RowDelta(rows_N, torch.where(now_BN != 0, values_BN, 0))
     step = 1e-3 / float(norm_B(grads))

@@ -66,7 +66,7 @@ def values_of(tensor: Tensor | RowDelta) -> Tensor:
 
 def map_rows(fn: Callable[[Tensor], Tensor], tensor: Tensor | RowDelta) -> Any:
     """``fn`` of the values of a delta or gradient, at the same rows."""
-    return RowDelta(tensor.rows_N, fn(tensor.values_BN)) if isinstance(tensor, RowDelta) else fn(tensor)
+    return tensor._replace(values_BN=fn(tensor.values_BN)) if isinstance(tensor, RowDelta) else fn(tensor)
 
 
 def norm_B(tensors: Mapping[str, Any]) -> Tensor:
@@ -97,12 +97,12 @@ def expand(weights: Weights, batch: int) -> Weights:
 def to_tensors(state: FastState) -> dict[str, Tensor]:
     """Flatten to named, detached, contiguous tensors: ``weights/…``, ``rule/…``, ``carry/…`` and ``step``.
 
-    Of a table only what is not 0: ``…/rows`` and ``…/values``.
+    Of a table only what is not 0: ``…/rows``, ``…/values`` and, if it is tagged, ``…/tags``.
     """
     named: dict[str, Tensor] = {}
     for path, leaf in leaves({"weights": state.weights, "rule": state.rule, "carry": state.carry}):
         if isinstance(leaf, Table):
-            named[f"{path}/rows"], named[f"{path}/values"] = leaf.entries()
+            named |= {f"{path}/{part}": tensor for part, tensor in leaf.entries().items()}
         else:
             named[path] = leaf.detach().contiguous()
     return {**named, "step": torch.tensor(state.step)}
@@ -133,18 +133,18 @@ def from_tensors(named: Mapping[str, Tensor], like: FastState) -> FastState:
     found: dict[str, Any] = {}
     for path, leaf in wanted.items():
         if isinstance(leaf, Table):
-            found[path] = leaf.filled(named[f"{path}/rows"], named[f"{path}/values"], path)
+            found[path] = leaf.filled({part: named[f"{path}/{part}"] for part in leaf.nothing()}, path)
         else:
             found[path] = named[path].to(leaf.device)
     fresh = rebuild(tree, found)
     return FastState(fresh["weights"], fresh["rule"], fresh["carry"], int(named["step"]))
 
 
-_OF_TABLE = ("/rows", "/values")
+_OF_TABLE = ("/rows", "/values", "/tags")
 
 
 def _parts(path: str, leaf: Tensor | Table) -> dict[str, Tensor]:
     """The tensors that stand for a leaf; of a table they may be longer."""
     if isinstance(leaf, Tensor):
         return {path: leaf}
-    return dict(zip((f"{path}{end}" for end in _OF_TABLE), leaf.nothing(), strict=True))
+    return {f"{path}/{part}": tensor for part, tensor in leaf.nothing().items()}

@@ -4,11 +4,15 @@ A write of N entries costs N, however large the table is, and every older versio
 Shallow binding makes functional arrays fast, 1991; S. Conchon and J.-C. Filliâtre, A persistent union-find, 2007).
 Reading an older version puts it in place first, at the cost of what lies between: a refusal costs as much as the write.
 
+A table may be *tagged*: each entry then holds the number of one owner (a context, say), and is 0 to all others. Writing
+for another owner begins from 0 and takes the entry over.
+
 Shape suffixes: B sequences, R entries of a sequence, N changed entries.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import RLock
 from typing import NamedTuple
 
@@ -17,10 +21,14 @@ from torch import Tensor
 
 
 class RowDelta(NamedTuple):
-    """A change of few entries of a weight: ``rows_N`` int64, ascending, none twice; ``values_BN``. All else is 0."""
+    """A change of few entries of a weight: ``rows_N`` int64, ascending, none twice; ``values_BN``. All else is 0.
+
+    ``tags_BN``: of a tagged table, the owners to be, int32; an entry of another owner changes from 0. None: they stay.
+    """
 
     rows_N: Tensor
     values_BN: Tensor
+    tags_BN: Tensor | None = None
 
     def at(self, rows_M: Tensor) -> Tensor:
         """The values at other rows: ``[B, M]``, 0 where it has none."""
@@ -33,9 +41,25 @@ class RowDelta(NamedTuple):
 class _Arena:
     """The array that all versions of one table share, and which of them it holds."""
 
-    def __init__(self, array_BR: Tensor) -> None:
+    def __init__(self, array_BR: Tensor, tags_BR: Tensor | None) -> None:
         self.array_BR = array_BR
+        self.tags_BR = tags_BR
         self.lock = RLock()
+
+    def swap(self, rows_N: Tensor, new: _Entries) -> _Entries:
+        """Put values and tags in place; those that were there."""
+        values_BN, tags_BN = self.array_BR[:, rows_N], None
+        self.array_BR[:, rows_N] = new.values_BN
+        if self.tags_BR is not None:
+            assert new.tags_BN is not None
+            tags_BN = self.tags_BR[:, rows_N]
+            self.tags_BR[:, rows_N] = new.tags_BN
+        return _Entries(values_BN, tags_BN)
+
+
+class _Entries(NamedTuple):
+    values_BN: Tensor
+    tags_BN: Tensor | None
 
 
 class Table:
@@ -44,33 +68,46 @@ class Table:
     Safe to use from many threads; versions that are read in turn are put in place in turn.
     """
 
-    def __init__(self, array_BR: Tensor) -> None:
-        self._arena = _Arena(array_BR)
-        self._undo: tuple[Table, Tensor, Tensor] | None = None  # (a newer version, rows, own values); None: in place
+    def __init__(self, array_BR: Tensor, tags_BR: Tensor | None = None) -> None:
+        self._arena = _Arena(array_BR, tags_BR)
+        self._undo: tuple[Table, Tensor, _Entries] | None = None  # (a newer version, rows, own entries); None: in place
         self.shape = array_BR.shape
         self.dtype = array_BR.dtype
 
     @staticmethod
-    def zeros(batch: int, rows: int, dtype: torch.dtype = torch.float32) -> Table:
-        return Table(torch.zeros(batch, rows, dtype=dtype))
+    def zeros(batch: int, rows: int, dtype: torch.dtype = torch.float32, *, tagged: bool = False) -> Table:
+        tags_BR = torch.zeros(batch, rows, dtype=torch.int32) if tagged else None
+        return Table(torch.zeros(batch, rows, dtype=dtype), tags_BR)
+
+    @property
+    def tagged(self) -> bool:
+        return self._arena.tags_BR is not None
 
     def read(self, rows: Tensor) -> Tensor:
         """``values[b, …]`` of int64 rows ``[B, …]``; of one sequence (B = 1) the rows may have any shape."""
         with self._arena.lock:
             self._place()
-            if self.shape[0] == 1:
-                return self._arena.array_BR[0].take(rows)
-            return self._arena.array_BR.gather(1, rows.flatten(1)).view(rows.shape)
+            return self._at(self._arena.array_BR, rows)
 
-    def replaced(self, rows_N: Tensor, values_BN: Tensor) -> Table:
-        """The table with other values at ``rows_N`` (none twice); this one stays as it is."""
+    def read_tagged(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`read` with the owners' tags (0: none), of the same shape."""
         with self._arena.lock:
             self._place()
-            array_BR = self._arena.array_BR
+            assert self._arena.tags_BR is not None
+            return self._at(self._arena.array_BR, rows), self._at(self._arena.tags_BR, rows)
+
+    def _at(self, array_BR: Tensor, rows: Tensor) -> Tensor:
+        if self.shape[0] == 1:
+            return array_BR[0].take(rows)
+        return array_BR.gather(1, rows.flatten(1)).view(rows.shape)
+
+    def replaced(self, rows_N: Tensor, values_BN: Tensor, tags_BN: Tensor | None = None) -> Table:
+        """The table with other values (and tags) at ``rows_N`` (none twice); this one stays as it is."""
+        with self._arena.lock:
+            self._place()
             newer = Table.__new__(Table)
             newer._arena, newer._undo, newer.shape, newer.dtype = self._arena, None, self.shape, self.dtype
-            self._undo = (newer, rows_N, array_BR[:, rows_N])
-            array_BR[:, rows_N] = values_BN
+            self._undo = (newer, rows_N, self._arena.swap(rows_N, _Entries(values_BN, tags_BN)))
             return newer
 
     def plus(self, delta: RowDelta) -> Table:
@@ -79,7 +116,12 @@ class Table:
         with self._arena.lock:
             self._place()
             now_BN = self._arena.array_BR[:, rows_N]
-            return self.replaced(rows_N, now_BN + delta.values_BN)
+            tags_BN = delta.tags_BN
+            if self._arena.tags_BR is not None:
+                old_BN = self._arena.tags_BR[:, rows_N]
+                tags_BN = old_BN if tags_BN is None else tags_BN
+                now_BN = torch.where(old_BN == tags_BN, now_BN, 0)
+            return self.replaced(rows_N, now_BN + delta.values_BN, tags_BN)
 
     def dense(self) -> Tensor:
         """A copy."""
@@ -87,32 +129,36 @@ class Table:
             self._place()
             return self._arena.array_BR.clone()
 
-    def entries(self) -> tuple[Tensor, Tensor]:
-        """``(rows_N int64, values_BN)`` of all rows that are not 0 in every sequence."""
+    def entries(self) -> dict[str, Tensor]:
+        """``rows`` (int64, N) of all that is not 0 in each sequence, their ``values`` (B, N) and, if tagged, ``tags``."""
         with self._arena.lock:
             self._place()
-            rows_N = self._arena.array_BR.any(dim=0).nonzero()[:, 0]
-            return rows_N, self._arena.array_BR[:, rows_N]
+            array_BR, tags_BR = self._arena.array_BR, self._arena.tags_BR
+            rows_N = (array_BR if tags_BR is None else tags_BR).any(dim=0).nonzero()[:, 0]
+            found = {"rows": rows_N, "values": array_BR[:, rows_N]}
+            return found if tags_BR is None else {**found, "tags": tags_BR[:, rows_N]}
 
-    def nothing(self) -> tuple[Tensor, Tensor]:
+    def nothing(self) -> dict[str, Tensor]:
         """:meth:`entries` of a table of this shape and dtype in which all is 0."""
-        return torch.zeros(0, dtype=torch.int64), torch.zeros(self.shape[0], 0, dtype=self.dtype)
+        found = {"rows": torch.zeros(0, dtype=torch.int64), "values": torch.zeros(self.shape[0], 0, dtype=self.dtype)}
+        return {**found, "tags": torch.zeros(self.shape[0], 0, dtype=torch.int32)} if self.tagged else found
 
-    def filled(self, rows_N: Tensor, values_BN: Tensor, what: str = "table") -> Table:
+    def filled(self, entries: Mapping[str, Tensor], what: str = "table") -> Table:
         """A new table of this shape and dtype from :meth:`entries`; ValueError names ``what`` if they do not fit."""
-        if len(rows_N) != values_BN.shape[1] or (len(rows_N) and (rows_N[0] < 0 or rows_N[-1] >= self.shape[1])):
-            raise ValueError(
-                f"{what}: {len(rows_N)} rows and {values_BN.shape[1]} values for a table of {self.shape[1]}"
-            )
+        rows_N, values_BN = entries["rows"], entries["values"]
+        columns = {values_BN.shape[1], *(t.shape[1] for name, t in entries.items() if name == "tags")}
+        if columns != {len(rows_N)} or (len(rows_N) and (rows_N[0] < 0 or rows_N[-1] >= self.shape[1])):
+            raise ValueError(f"{what}: {len(rows_N)} rows and {columns} values for a table of {self.shape[1]}")
         if bool((rows_N.diff() <= 0).any()):
             raise ValueError(f"{what}: its rows do not ascend")
-        array_BR = torch.zeros(self.shape, dtype=self.dtype)
-        array_BR[:, rows_N] = values_BN
-        return Table(array_BR)
+        fresh = Table.zeros(self.shape[0], self.shape[1], self.dtype, tagged=self.tagged)
+        fresh._arena.swap(rows_N, _Entries(values_BN, entries.get("tags")))
+        return fresh
 
     @property
     def nbytes(self) -> int:
-        return self._arena.array_BR.nbytes
+        tags_BR = self._arena.tags_BR
+        return self._arena.array_BR.nbytes + (0 if tags_BR is None else tags_BR.nbytes)
 
     def expand(self, batch: int) -> Table:
         """One sequence's table (B = 1) seen by ``batch`` sequences: itself, as :meth:`read` takes any number."""
@@ -129,7 +175,6 @@ class Table:
             at = at._undo[0]
         for older in reversed(path):
             assert older._undo is not None
-            newer, rows_N, values_BN = older._undo
-            newer._undo = (older, rows_N, self._arena.array_BR[:, rows_N])
-            self._arena.array_BR[:, rows_N] = values_BN
+            newer, rows_N, own = older._undo
+            newer._undo = (older, rows_N, self._arena.swap(rows_N, own))
             older._undo = None

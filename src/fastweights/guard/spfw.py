@@ -127,6 +127,7 @@ class SPFW:
         self.max_rise = policy.max_rise
 
     def __call__(self, proposal: Proposal, canary_grads: Mapping[str, Any], /) -> Proposal:
+        proposal = _owners_kept(proposal, canary_grads)
         delta = {name: values_of(d) for name, d in proposal.delta.items()}
         projected = project(delta, {name: _along(canary_grads[name], d) for name, d in proposal.delta.items()})
         if projected is delta:
@@ -157,6 +158,23 @@ class SPFW:
         return short
 
 
+def _owners_kept(proposal: Proposal, canary_grads: Mapping[str, Any]) -> Proposal:
+    """Of tagged tables, entries that a canary reads keep their owner: losing one has no first order, nor a half."""
+    kept: dict[str, Any] = {}
+    for name, d in proposal.delta.items():
+        if not isinstance(d, RowDelta) or d.tags_BN is None:
+            continue
+        index_n = torch.isin(d.rows_N, canary_grads[name].rows_N).nonzero()[:, 0]
+        tags_Bn = proposal.before.weights[name].read_tagged(d.rows_N[index_n][None])[1]
+        lost_Bn = (tags_Bn != 0) & (tags_Bn != d.tags_BN[:, index_n])
+        if bool(lost_Bn.any()):
+            values_BN, new_BN = d.values_BN.clone(), d.tags_BN.clone()
+            values_BN[:, index_n] = values_BN[:, index_n].masked_fill(lost_Bn, 0)
+            new_BN[:, index_n] = torch.where(lost_Bn, tags_Bn, new_BN[:, index_n])
+            kept[name] = RowDelta(d.rows_N, values_BN, new_BN)
+    return _with_delta(proposal, {**proposal.delta, **kept}) if kept else proposal
+
+
 def _along(grads: Tensor | RowDelta, delta: Tensor | RowDelta) -> Tensor:
     """Canary gradients at the entries that the delta changes: no other entry is written."""
     return values_of(grads) if not isinstance(delta, RowDelta) else cast(RowDelta, grads).at(delta.rows_N)
@@ -167,7 +185,7 @@ def _scaled(delta: Tensor | RowDelta, scale: float, grads: Tensor | RowDelta) ->
     if not isinstance(delta, RowDelta):
         return scale * delta
     read_N = torch.isin(delta.rows_N, cast(RowDelta, grads).rows_N)
-    return RowDelta(delta.rows_N, torch.where(read_N, scale * delta.values_BN, delta.values_BN))
+    return delta._replace(values_BN=torch.where(read_N, scale * delta.values_BN, delta.values_BN))
 
 
 def _with_delta(proposal: Proposal, delta: Delta) -> Proposal:

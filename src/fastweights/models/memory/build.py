@@ -12,12 +12,13 @@ from fastweights.models.decoding import SequenceDecoder
 from fastweights.models.memory.decode import LogitDecoder, MixDecoder
 from fastweights.models.memory.logit_memories import DeltaRule, HeadDelta, LogitModel
 from fastweights.models.memory.online_mix import MixConfig, OnlineMix
-from fastweights.models.memory.token_tree import TokenTree
-from fastweights.models.memory.vocabulary import tree_for
+from fastweights.models.memory.vocabulary import Vocabulary, vocabulary
 from fastweights.models.registry import LanguageModel
 
 BesideHead = OnlineMix | DeltaRule | GradientLearner
-FIXED = MixConfig(rate=0.0, trust=0.3)  # "ngram": experts are added to the frozen model with weights that stay
+FIXED = MixConfig(
+    rate=0.0, map_rate=0.0, trust=(0.2, 0.3, 0.3), trust_long=(0.3, 0.3, 0.3)
+)  # "ngram": experts are added to the frozen model with weights that stay
 
 
 def beside_head(
@@ -32,7 +33,7 @@ def beside_head(
         keys = HeadDelta(tokenizer.vocab_size, lm.config.dim, unit=True, name="delta.map")
         return DeltaRule(LogitModel(lm, keys, bos))
     if name in ("ngram", "mix"):
-        return OnlineMix(lm, _tree(_Named(tokenizer)), bos, FIXED if name == "ngram" else MixConfig())
+        return OnlineMix(lm, *_vocabulary(_Named(tokenizer)), bos, FIXED if name == "ngram" else MixConfig())
     raise ValueError(f"memory {name!r} is not known; use head, delta, ngram or mix")
 
 
@@ -59,5 +60,5 @@ class _Named:
 
 
 @lru_cache(maxsize=8)
-def _tree(named: _Named) -> TokenTree:
-    return tree_for(named.it.encode, named.it.vocab_size)
+def _vocabulary(named: _Named) -> Vocabulary:
+    return vocabulary(named.it)

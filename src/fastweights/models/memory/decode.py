@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from fastweights.core.state import FastState
 from fastweights.models.decoding import SequenceDecoder
-from fastweights.models.memory.online_mix import GATE, LOGIT, NODE, OnlineMix, level, mix
+from fastweights.models.memory import successors
+from fastweights.models.memory.contexts import at_nodes
+from fastweights.models.memory.mixing import level, mix, nats
+from fastweights.models.memory.online_mix import GATE, LOGIT, MAP, RUN, OnlineMix
 
 Array = NDArray[Any]
 
@@ -33,36 +36,52 @@ class MixDecoder:
     def __init__(self, frozen: SequenceDecoder, learner: OnlineMix, state: FastState) -> None:
         self._frozen, self._learner = frozen, learner
         self.load, self.carry = frozen.load, frozen.carry
-        self._table = state.weights[LOGIT]
-        self._gate_1SC, self._node_1NC = state.weights[GATE].numpy(), state.weights[NODE].numpy()
-        self._past_P: Array = state.carry["past_BP"][0].numpy().copy()
-        self._loss_W: Array = state.carry["loss_BW"][0].numpy().copy()
-        self._hash_1K: Array = np.zeros((1, len(learner.config.orders)), np.uint64)
-        self._last: Array | None = None  # the frozen logits that the next token will be judged by
-        self._all_N = np.arange(learner.tree.nodes)
-
-    @property
-    def past(self) -> dict[str, Array]:
-        """Of the carry, what is not the model's: ``past_BP`` and ``loss_BW``."""
-        return {"past_BP": self._past_P[None].copy(), "loss_BW": self._loss_W[None].copy()}
+        self._weights = state.weights
+        self._gate_1LCN = state.weights[GATE].numpy()
+        self._add: Array | None = None  # head times map, V x D
+        if MAP in state.weights:
+            self._add = (learner.adapter.head_VD @ state.weights[MAP][0]).numpy()
+        self.past: dict[str, Array] = {
+            name: state.carry[name].numpy().copy() for name in ("past_BP", "word_B2", "loss_BW")
+        }
+        self._hash_1K: Array = np.zeros((1, 0), np.uint64)
+        self._last: Array | None = None  # the frozen log odds that the next token will be judged by
+        tree = learner.tree
+        self._all_N, self._depth_N = np.arange(tree.nodes), np.zeros(tree.nodes, np.int64)
+        token_M, depth_M = tree.on_VD.nonzero()
+        self._depth_N[tree.node_VD[token_M, depth_M]] = depth_M
 
     def step(self, token: int) -> Array:
+        tree, past = self._learner.tree, self.past
         if self._last is not None:
-            top = float(self._last.max())
-            loss = np.log(np.exp(self._last - top).sum()) + top - self._last[token]
-            self._loss_W = np.append(self._loss_W[1:], np.float32(max(float(loss), 0.0)))
-        hash_11K = self._learner.contexts.hashes(np.array([[token]]), self._past_P[None])
-        self._hash_1K = hash_11K[0]
-        self._past_P = np.append(self._past_P, token + 1)[-len(self._past_P) :] if len(self._past_P) else self._past_P
+            on_D = tree.on_VD[token]
+            loss = nats(self._last[tree.node_VD[token, on_D]], tree.bit_VD[token, on_D]).sum()
+            past["loss_BW"] = np.append(past["loss_BW"][:, 1:], np.float32([[loss]]), axis=1)
+        token_11 = np.array([[token]])
+        word_112 = self._learner.words.hashes(token_11, past["word_B2"].view(np.uint64))
+        self._hash_1K = self._learner.contexts.hashes(token_11, past["past_BP"], word_112)[0]
+        seen_1S = np.append(past["past_BP"], token_11 + 1, axis=1)
+        past["past_BP"] = seen_1S[:, 1:]
+        past["word_B2"] = word_112[:, 0].view(np.int64).copy()
         return self._frozen.step(token)
 
     def logits(self, h_D: Array) -> Array:
         """Log-probabilities ``(V,)``."""
-        tree, contexts = self._learner.tree, self._learner.contexts
-        self._last = self._frozen.logits(h_D)
-        frozen_N = tree.log_odds(self._last[None])[0]
-        slot_NK = contexts.slots(np.broadcast_to(self._hash_1K, (tree.nodes, self._hash_1K.shape[1])), self._all_N)
-        strange = int(level(self._loss_W[None], np.log(tree.nodes + 1))[0, -1])
-        expert_NK = self._table.read(torch.from_numpy(slot_NK)).numpy()
-        read = mix(expert_NK, frozen_N, self._gate_1SC, self._node_1NC, 0, self._all_N, strange)
-        return tree.log_probabilities(read.odds_M)
+        learner, tree = self._learner, self._learner.tree
+        logits_1V = self._frozen.logits(h_D)[None]
+        self._last = frozen_N = tree.log_odds(logits_1V)[0]
+        short, long = learner.columns
+        K, J, N = len(short), len(long), tree.nodes
+        input_NC = np.empty((N, self._gate_1LCN.shape[2]), np.float32)
+        input_NC[:, 0] = frozen_N
+        hash_NK = np.broadcast_to(self._hash_1K[:, short], (N, K))
+        slots = torch.from_numpy(at_nodes(hash_NK, self._all_N, learner.config.bits))
+        input_NC[:, 1 : 1 + K] = self._weights[LOGIT].read(slots).numpy()
+        runs = successors.places(self._hash_1K[:, long], np.zeros(1, np.int64), learner.config.bits - 1)
+        token_1J, strength_1J = successors.read(self._weights[RUN], runs)
+        token_NJ = np.broadcast_to(token_1J, (N, J))
+        input_NC[:, 1 + K : 1 + K + J] = strength_1J * successors.sides(token_NJ, tree, self._all_N, self._depth_N)
+        if self._add is not None:
+            input_NC[:, -1] = tree.log_odds(logits_1V + self._add @ h_D)[0] - frozen_N
+        strange = int(level(self.past["loss_BW"], np.log(N + 1))[0, -1])
+        return tree.log_probabilities(mix(input_NC, self._gate_1LCN, strange, learner.banded).odds_M)

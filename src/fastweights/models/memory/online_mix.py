@@ -1,15 +1,14 @@
-"""Hashed n-gram fast weights, mixed with the frozen model in the log-odds domain by weights that learn as they read.
+"""Hashed n-gram fast weights and an adapter of the head, mixed with the frozen model by weights that learn on the way.
 
-Each decision of the token tree (:mod:`token_tree`) has one expert an order: the log odds that the decisions after the
-same last k tokens had so far, kept in one hashed table, learned in closed form with a rate that falls as 1 / count. An
-unseen context says 0, and the mix begins at the frozen model alone, so a session that has read nothing answers as that
-does. The mix is a gated linear sum (M. Mahoney, PAQ, 2005; C. Mattern, 2012), mean of two: weights chosen by the
-longest context that was seen and by how sure each expert is, and weights chosen by the node. They follow the gradient
-of the loss with Adagrad's rate, so that what does not help is turned down. Both have weights of their own for texts
-that the frozen model knows, half knows and does not know (its mean loss over the last tokens), so that trust in what
-was learned of a foreign text is not trust where the frozen model is right.
+A token is a path of yes/no decisions (:mod:`token_tree`), and each decision mixes log odds (:mod:`mixing`): the frozen
+model's; one for each short context, of how the decisions after the same last tokens or words went so far, in one hashed
+table, learned in closed form with a rate that falls as 1 / count; one for each long context, for the token that came
+last after it (:mod:`successors`); and what a map beside the head changes, which follows its own loss (:mod:`adapter`).
+An unseen context says 0 and the map begins at 0, so a session that has read nothing answers as the frozen model. The
+mix follows the gradient of the loss with Adagrad's rate, so that what does not help is turned down.
 
-Legend: B sequences, T positions, K orders, M decisions, U slots that a chunk touches, N nodes, S gates, C columns.
+Legend: B sequences, T positions, P counted positions, K short and J long contexts, M decisions, U entries that a chunk
+touches, C inputs of the mix, L levels, N bands, V vocabulary, D hidden width.
 """
 
 from __future__ import annotations
@@ -27,103 +26,132 @@ from fastweights.core.learner import InnerOutput, Proposal
 from fastweights.core.state import Chunk, FastState, Weights, add
 from fastweights.core.table import RowDelta, Table
 from fastweights.models.adapted_lm import RecurrentLM
-from fastweights.models.memory.contexts import Contexts
+from fastweights.models.memory import successors
+from fastweights.models.memory.adapter import Adapter
+from fastweights.models.memory.contexts import Contexts, Words, at_nodes, distinct
+from fastweights.models.memory.mixing import LEVELS, WINDOW, Mixed, level, mix, nats, sigmoid, sums
+from fastweights.models.memory.successors import Places
 from fastweights.models.memory.token_tree import LIMIT, TokenTree
 
 Array = NDArray[Any]
-LOGIT, GATE, NODE = "ngram.logit", "mix.gate", "mix.node"
-_STRANGE = (0.45, 0.75)  # mean loss of the frozen model, of log V: from here on a text is half known, and unknown
-_LEVELS = len(_STRANGE) + 1
-_WINDOW = 32  # tokens of that mean
-_FAMILIAR, _TOKENS = 0.25, 12.0  # what it begins with: so much of log V, for so many tokens
+LOGIT, RUN, MAP, GATE = "ngram.logit", "ngram.run", "adapter.map", "mix.gate"
 FEATURES = "features"
 
 
 @dataclass(frozen=True)
 class MixConfig:
-    """``orders``: context lengths in tokens; ``bits``: the table has ``2 ** bits`` entries, of 4 bytes and a count.
+    """``short``, ``long``: lengths of the contexts in tokens; two of words come after the short ones. ``bits``: the
+    table of decisions has ``2 ** bits`` entries of 4 bytes and a count, that of runs half as many, of 8 bytes.
 
-    ``prior_count`` is how many observations of "even" an expert begins with, ``horizon`` where its rate stops falling;
-    ``trust`` is an expert's first weight in the mix, ``rate`` Adagrad's (0: the mix stays as it is), ``bands`` how many
-    degrees of sureness have weights of their own.
+    ``prior_count`` is how many observations of "even" a decision begins with, ``horizon`` where its rate stops falling;
+    ``trust`` and ``trust_long`` are a context's first weight in the mix at each level, ``trust_map`` the map's;
+    ``rate`` is Adagrad's (0: the mix stays as it is), ``bands`` how many degrees of sureness have weights of their own,
+    ``map_rate`` the map's step (0: there is none).
     """
 
-    orders: tuple[int, ...] = (1, 2, 3, 4, 6, 10, 20)
+    short: tuple[int, ...] = (1, 2, 3, 4)
+    long: tuple[int, ...] = (5, 8, 16)
     bits: int = 22
     prior_count: float = 0.4
     horizon: float = 30.0
-    trust: float = 0.2
-    rate: float = 0.15
+    trust: tuple[float, float, float] = (0.03, 0.15, 0.2)
+    trust_long: tuple[float, float, float] = (0.3, 0.4, 0.5)
+    trust_map: float = 0.7
+    rate: float = 0.06
     bands: int = 6
+    map_rate: float = 0.4
 
 
 class Decisions(NamedTuple):
-    """What no fast weight touches of a chunk. ``inverse_MK`` finds a slot among ``rows_U``; ``tokens_B`` counts."""
+    """What no fast weight touches of a chunk. ``place_M``: of a decision among the counted positions ``position_P``
+    (of B * T); ``block_M``: its sequence and level in the mix's weights; ``rows_U`` and ``inverse_MK``: its entries;
+    ``tokens_B`` counts."""
 
     batch_M: Array
+    place_M: Array
+    position_M: Array
     node_M: Array
+    depth_M: Array
     bit_M: Array
     frozen_M: Array
-    level_M: Array
-    slot_MK: Array
+    block_M: Array
     rows_U: Array
     inverse_MK: Array
+    runs: Places
+    target_P: Array
+    position_P: Array
     tokens_B: Array
+    h_BTD: Tensor
+    logits_BTV: Array
 
 
 class _Read(NamedTuple):
-    """The mix at each decision: inputs, what chose the weights, and the log odds."""
-
-    input_MC: Array  # the frozen log odds, then the experts'
-    gate_M: Array
-    column_MK: Array
-    slope_MK: Array  # of the log odds for each expert's
-    odds_M: Array
+    input_MC: Array
+    side_MJ: Array  # of the long contexts, what their strength is multiplied by
+    adapted_BTV: Array  # logits with the map
+    mixed: Mixed
 
 
 @dataclass(frozen=True, eq=False)
 class OnlineMix:
     """A :class:`~fastweights.core.learner.Learner`: ``lm`` in eval mode, its tables on the CPU.
 
-    The carry is ``{"lm", "last_B", "past_BP"}``: the model's, the last token (its successor is not known yet), and the
-    tokens before it, plus one. ``grads`` of a proposal are the loss's; the write does not follow them but closed forms.
+    The carry is ``{"lm", "last_B", "past_BP", "word_B2", "loss_BW"}``: the model's, the last token (its successor is
+    not known yet), the tokens before it plus one, the words, and the frozen model's last losses, oldest first (below 0:
+    not read yet). A proposal has no ``grads``: most of a write follows closed forms. ``sample``: tokens of a text that
+    ships, for the adapter.
     """
 
     lm: RecurrentLM
     tree: TokenTree
+    words: Words
+    sample: Tensor
     bos: int
     config: MixConfig = MixConfig()
 
     @cached_property
     def contexts(self) -> Contexts:
-        return Contexts(self.config.orders, self.config.bits)
+        return Contexts((*self.config.short, *self.config.long))
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        return Adapter.of(self.lm, self.sample)
 
     @property
     def device(self) -> torch.device:
         return self.lm.head.weight.device
 
     @property
-    def state_bytes(self) -> int:
-        """Of one session's fast weights, counts included, however little of them is used."""
-        K = len(self.config.orders)
-        mixes = _LEVELS * ((K + 1) * (1 + K * self.config.bands) + self.tree.nodes * (K + 1))
-        return 5 * 2**self.config.bits + 8 * mixes
+    def columns(self) -> tuple[Array, Array]:
+        """Which contexts' hashes are short (words with them) and long."""
+        short, long = len(self.config.short), len(self.config.long)
+        return np.r_[:short, short + long, short + long + 1], np.arange(short, short + long)
+
+    @property
+    def banded(self) -> slice:
+        """The inputs of the mix that are contexts."""
+        return slice(1, 3 + len(self.config.short) + len(self.config.long))
 
     # ------------------------------------------------------------ the learner
 
     def init(self, batch: int = 1) -> FastState:
-        K, size = len(self.config.orders), 2**self.config.bits
-        gate_BSC = torch.full((batch, _LEVELS * (K + 1), 1 + K * self.config.bands), self.config.trust)
-        node_BNC = torch.full((batch, _LEVELS * self.tree.nodes, 1 + K), self.config.trust)
-        gate_BSC[:, :, 0] = node_BNC[:, :, 0] = 1.0
-        squares = {GATE: torch.ones_like(gate_BSC), NODE: torch.ones_like(node_BNC)}
-        weights = {LOGIT: Table.zeros(batch, size), GATE: gate_BSC, NODE: node_BNC}
-        rule = {"count": {LOGIT: Table.zeros(batch, size, torch.uint8)}, "square": squares}
+        c, size = self.config, 2**self.config.bits
+        K, J = len(c.short) + 2, len(c.long)
+        gate_BLCN = torch.ones(batch, LEVELS, 1 + K + J + bool(c.map_rate), c.bands)
+        gate_BLCN[:, :, 1 : 1 + K] = torch.tensor(c.trust)[:, None, None]
+        gate_BLCN[:, :, 1 + K : 1 + K + J] = torch.tensor(c.trust_long)[:, None, None]
+        weights = {LOGIT: Table.zeros(batch, size), RUN: Table.zeros(batch, size // 2, tagged=True), GATE: gate_BLCN}
+        if c.map_rate:
+            D = self.lm.head.weight.shape[1]
+            gate_BLCN[:, :, -1] = c.trust_map
+            weights[MAP] = torch.zeros(batch, D, D)
+        rule = {"count": {LOGIT: Table.zeros(batch, size, torch.uint8)}, "square": {GATE: torch.ones_like(gate_BLCN)}}
         carry = {
             "lm": self.lm.init_carry(batch),
             "last_B": torch.full((batch,), self.bos, device=self.device),
             "past_BP": torch.zeros(batch, self.contexts.past, dtype=torch.int64),
-            "loss_BW": torch.full((batch, _WINDOW), -1.0),  # of the frozen model, oldest first; below 0: not read yet
+            "word_B2": torch.zeros(batch, 2, dtype=torch.int64),
+            "loss_BW": torch.full((batch, WINDOW), -1.0),
         }
         return FastState(weights, rule, carry)
 
@@ -133,15 +161,9 @@ class OnlineMix:
         with torch.no_grad():
             h_BTD, after = self.lm.hidden(chunk.tokens_BT.to(self.device), carry["lm"])
             logits_BTV = self.lm.logits(h_BTD).float().cpu().numpy()
-        tokens_BT, past_BP = chunk.tokens_BT.cpu(), carry["past_BP"]
-        loss_BS = np.concatenate([carry["loss_BW"].numpy(), _losses(logits_BTV, chunk)], axis=1)
-        decisions = self._decisions(chunk, logits_BTV, past_BP.numpy(), loss_BS)
-        seen_BS = torch.cat([past_BP, tokens_BT + 1], dim=1)
-        past_BP = seen_BS[:, seen_BS.shape[1] - self.contexts.past :].contiguous()
+        decisions, context = self._decisions(chunk, h_BTD.float().cpu(), logits_BTV, carry)
         last_B = chunk.targets_BT[:, -1].clone(memory_format=torch.contiguous_format).to(self.device)
-        loss_BW = torch.from_numpy(loss_BS[:, -_WINDOW:].copy())
-        after = {"lm": after, "last_B": last_B, "past_BP": past_BP, "loss_BW": loss_BW}
-        features = {"decisions": decisions, "carry": after}
+        features = {"decisions": decisions, "carry": {"lm": after, "last_B": last_B, **context}}
         return chunk._replace(inputs={**chunk.inputs, FEATURES: features})
 
     def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
@@ -150,161 +172,133 @@ class OnlineMix:
         features = self.prepare(chunk, state.carry).inputs[FEATURES]
         d: Decisions = features["decisions"]
         read = self._read(state.weights, d)
-        error_M = d.bit_M - _sigmoid(read.odds_M)
-        grads = self._grads(d, read, error_M)
+        runs, before = d.runs, state.weights
         experts, count = self._expert_delta(state, d)
-        delta: dict[str, Any] = {LOGIT: experts}
-        squares: dict[str, Tensor] = {}
-        per_token_B11 = torch.from_numpy(d.tokens_B.astype(np.float32))[:, None, None]
-        for name in (GATE, NODE):
-            sum_B = -grads[name] * per_token_B11
-            squares[name] = state.rule["square"][name] + sum_B * sum_B
-            delta[name] = self.config.rate * sum_B / squares[name].sqrt()
-        after = FastState(
-            add(state.weights, delta), {"count": {LOGIT: count}, "square": squares}, features["carry"], state.step + 1
-        )
+        error_MC = (d.bit_M - sigmoid(read.mixed.odds_M))[:, None] * read.input_MC
+        sum_BLCN = torch.from_numpy(sums(read.mixed.at_MC, error_MC, before[GATE].numel()).reshape(before[GATE].shape))
+        square_BLCN = state.rule["square"][GATE] + sum_BLCN * sum_BLCN
+        delta: dict[str, Any] = {
+            LOGIT: experts,
+            RUN: successors.write(before[RUN], runs, d.target_P),
+            GATE: self.config.rate * sum_BLCN / square_BLCN.sqrt(),
+        }
+        if MAP in before:
+            delta[MAP] = self.adapter.step(self._errors(d, read), d.h_BTD, self.config.map_rate)
+        rule = {"count": {LOGIT: count}, "square": {GATE: square_BLCN}}
+        after = FastState(add(before, delta), rule, features["carry"], state.step + 1)
         output = InnerOutput(self._loss_B(d, read), features["carry"])
-        return Proposal(state, delta, after, replace(state, carry=features["carry"]), output, grads)
+        return Proposal(state, delta, after, replace(state, carry=features["carry"]), output, None)
 
     def score(self, state: FastState, chunk: Chunk) -> Tensor:
         d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
         return self._loss_B(d, self._read(state.weights, d))
 
     def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
-        """The choice of the mix's weights counts as given."""
+        """The bands of the mix count as given."""
         d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
         read = self._read(state.weights, d)
-        return self._loss_B(d, read), self._grads(d, read, d.bit_M - _sigmoid(read.odds_M))
+        return self._loss_B(d, read), self._grads(d, read)
 
     # ------------------------------------------------------------ parts
 
-    def _decisions(self, chunk: Chunk, logits_BTV: Array, past_BP: Array, loss_BS: Array) -> Decisions:
+    def _decisions(self, chunk: Chunk, h_BTD: Tensor, logits_BTV: Array, carry: Any) -> tuple[Decisions, Any]:
+        """And the carry's part that is not the model's."""
         tokens_BT, targets_BT = chunk.tokens_BT.cpu().numpy(), chunk.targets_BT.cpu().numpy()
-        B, T = targets_BT.shape
-        mask_BT = chunk.mask_BT.cpu().numpy()
-        on_RD = self.tree.on_VD[targets_BT.reshape(-1)] & mask_BT.reshape(-1, 1)
-        row_M, depth_M = on_RD.nonzero()
-        target_M = targets_BT.reshape(-1)[row_M]
+        mask_BT, past_BP, B, T = chunk.mask_BT.cpu().numpy(), carry["past_BP"].numpy(), *targets_BT.shape
+        position_P = mask_BT.ravel().nonzero()[0]
+        target_P = targets_BT.ravel()[position_P]
+        place_M, depth_M = self.tree.on_VD[target_P].nonzero()
+        position_M, target_M = position_P[place_M], target_P[place_M]
+        batch_M = position_M // T
         node_M, bit_M = self.tree.node_VD[target_M, depth_M], self.tree.bit_VD[target_M, depth_M]
-        hash_MK = self.contexts.hashes(tokens_BT, past_BP).reshape(B * T, -1)[row_M]
-        slot_MK = self.contexts.slots(hash_MK, node_M)
-        rows_U, inverse = np.unique(slot_MK, return_inverse=True)
-        frozen_M = self.tree.log_odds(logits_BTV.reshape(B * T, -1), row_M, node_M)
-        level_M = level(loss_BS[:, :-1], np.log(self.tree.nodes + 1)).reshape(-1)[row_M]
+        word_BT2 = self.words.hashes(tokens_BT, carry["word_B2"].numpy().view(np.uint64))
+        hash_PK = self.contexts.hashes(tokens_BT, past_BP, word_BT2).reshape(B * T, -1)[position_P]
+        short, long = self.columns
+        rows_U, inverse_MK = distinct(at_nodes(hash_PK[:, short][place_M], node_M, self.config.bits))
+        frozen_M = self.tree.log_odds(logits_BTV.reshape(B * T, -1), position_M, node_M)
+        loss_BT = sums(position_M, nats(frozen_M, bit_M), B * T).reshape(B, T)
+        loss_BS = np.concatenate([carry["loss_BW"].numpy(), np.where(mask_BT, loss_BT, -1)], axis=1, dtype=np.float32)
+        block_M = batch_M * LEVELS + level(loss_BS[:, :-1], np.log(self.tree.nodes + 1)).ravel()[position_M]
+        runs = successors.places(hash_PK[:, long], position_P // T, self.config.bits - 1)
+        seen_BS = np.concatenate([past_BP, tokens_BT + 1], axis=1)
+        context = {
+            "past_BP": torch.from_numpy(seen_BS[:, seen_BS.shape[1] - self.contexts.past :].copy()),
+            "word_B2": torch.from_numpy(word_BT2[:, -1].view(np.int64).copy()),
+            "loss_BW": torch.from_numpy(loss_BS[:, -WINDOW:].copy()),
+        }
+        tokens_B = mask_BT.sum(1)
         return Decisions(
-            row_M // T,
-            node_M,
-            bit_M,
-            frozen_M,
-            level_M,
-            slot_MK,
-            rows_U,
-            inverse.reshape(slot_MK.shape),
-            mask_BT.sum(1),
-        )
+            batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, block_M, rows_U, inverse_MK, runs, target_P,
+            position_P, tokens_B, h_BTD, logits_BTV,
+        ), context  # fmt: skip
 
     def _read(self, weights: Weights, d: Decisions) -> _Read:
         table: Table = weights[LOGIT]
+        rows = torch.from_numpy(d.rows_U)
+        input_MC = np.empty((len(d.bit_M), weights[GATE].shape[2]), np.float32)
+        K, J = d.inverse_MK.shape[1], d.runs.inverse_PJ.shape[1]
+        input_MC[:, 0] = d.frozen_M
         if table.shape[0] == 1:
-            expert_MK = table.read(torch.from_numpy(d.rows_U)).numpy()[d.inverse_MK]
+            input_MC[:, 1 : 1 + K] = table.read(rows).numpy()[d.inverse_MK]
         else:
-            rows_BU = torch.from_numpy(d.rows_U).expand(table.shape[0], -1)
-            expert_MK = table.read(rows_BU).numpy()[d.batch_M[:, None], d.inverse_MK]
-        gate_BSC, node_BNC = weights[GATE].numpy(), weights[NODE].numpy()
-        return mix(expert_MK, d.frozen_M, gate_BSC, node_BNC, d.batch_M, d.node_M, d.level_M)
+            found_BU = table.read(rows.expand(table.shape[0], -1)).numpy()
+            input_MC[:, 1 : 1 + K] = found_BU[d.batch_M[:, None], d.inverse_MK]
+        token_PJ, strength_PJ = successors.read(weights[RUN], d.runs)
+        side_MJ = successors.sides(token_PJ[d.place_M], self.tree, d.node_M, d.depth_M)
+        input_MC[:, 1 + K : 1 + K + J] = strength_PJ[d.place_M] * side_MJ
+        adapted_BTV = d.logits_BTV
+        if MAP in weights:
+            with torch.no_grad():
+                adapted_BTV = adapted_BTV + self.adapter.added(weights[MAP], d.h_BTD).numpy()
+            flat_TV = adapted_BTV.reshape(-1, adapted_BTV.shape[2])
+            input_MC[:, -1] = self.tree.log_odds(flat_TV, d.position_M, d.node_M) - d.frozen_M
+        mixed = mix(input_MC, weights[GATE].numpy(), d.block_M, self.banded)
+        return _Read(input_MC, side_MJ, adapted_BTV, mixed)
 
     def _loss_B(self, d: Decisions, read: _Read) -> Tensor:
-        nats_M = np.logaddexp(0, np.where(d.bit_M > 0, -read.odds_M, read.odds_M))
-        sum_B = np.bincount(d.batch_M, weights=nats_M, minlength=len(d.tokens_B))
+        sum_B = np.bincount(d.batch_M, weights=nats(read.mixed.odds_M, d.bit_M), minlength=len(d.tokens_B))
         return torch.from_numpy((sum_B / np.maximum(d.tokens_B, 1)).astype(np.float32))
 
-    def _grads(self, d: Decisions, read: _Read, error_M: Array) -> Weights:
+    def _grads(self, d: Decisions, read: _Read) -> Weights:
         """Of the mean loss a token."""
-        B, K = len(d.tokens_B), d.slot_MK.shape[1]
-        share_M = (-error_M / np.maximum(d.tokens_B, 1)[d.batch_M]).astype(np.float32)
-        C = 1 + K * self.config.bands
-        S, N = _LEVELS * (K + 1), _LEVELS * self.tree.nodes
-        first_M = (d.batch_M * S + read.gate_M) * C
-        at_MC = np.concatenate([first_M[:, None], first_M[:, None] + read.column_MK], axis=1)
-        half_MC = 0.5 * share_M[:, None] * read.input_MC
-        gate = _sums(at_MC, half_MC, B * S * C).reshape(B, S, C)
-        at_MC = ((d.batch_M * N + d.level_M * self.tree.nodes + d.node_M) * (K + 1))[:, None] + np.arange(K + 1)
-        node = _sums(at_MC, half_MC, B * N * (K + 1)).reshape(B, N, K + 1)
-        at_MK = d.batch_M[:, None] * len(d.rows_U) + d.inverse_MK
-        values = _sums(at_MK, share_M[:, None] * read.slope_MK, B * len(d.rows_U)).reshape(B, -1)
-        return {
-            LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values)),
-            GATE: torch.from_numpy(gate),
-            NODE: torch.from_numpy(node),
-        }
+        B, U = len(d.tokens_B), len(d.rows_U)
+        K, J = d.inverse_MK.shape[1], d.runs.inverse_PJ.shape[1]
+        mixed, shape = read.mixed, (B, LEVELS, read.input_MC.shape[1], self.config.bands)
+        share_M = (sigmoid(mixed.odds_M) - d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
+        share_MC = share_M[:, None] * mixed.weight_MC
+        gate = sums(mixed.at_MC, share_M[:, None] * read.input_MC, int(np.prod(shape))).reshape(shape)
+        values_BU = sums(d.batch_M[:, None] * U + d.inverse_MK, share_MC[:, 1 : 1 + K], B * U).reshape(B, U)
+        run = successors.gradient(d.runs, B, d.place_M, share_MC[:, 1 + K : 1 + K + J] * read.side_MJ)
+        grads = {LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)), RUN: run}
+        grads[GATE] = torch.from_numpy(gate)
+        if self.config.map_rate:
+            flat_TV = read.adapted_BTV.reshape(-1, read.adapted_BTV.shape[2])
+            g_TV = self.tree.pullback(flat_TV, d.position_M, d.node_M, share_MC[:, -1])
+            g_BTV = torch.from_numpy(g_TV.reshape(read.adapted_BTV.shape))
+            with torch.no_grad():
+                grads[MAP] = self.adapter.pullback(g_BTV, d.h_BTD)
+        return grads
+
+    def _errors(self, d: Decisions, read: _Read) -> Tensor:
+        """Softmax less target of the adapted logits, 0 where nothing counts: ``[B, T, V]``."""
+        flat_TV = torch.from_numpy(read.adapted_BTV.reshape(-1, read.adapted_BTV.shape[2])).softmax(1)
+        flat_TV.numpy()[d.position_P, d.target_P] -= 1
+        if len(d.position_P) < len(flat_TV):
+            flat_TV *= torch.isin(torch.arange(len(flat_TV)), torch.from_numpy(d.position_P))[:, None]
+        return flat_TV.view(read.adapted_BTV.shape)
 
     def _expert_delta(self, state: FastState, d: Decisions) -> tuple[RowDelta, Table]:
-        """What all decisions of the chunk together make of their slots, in any order: the mean with its count."""
-        B, U, K = len(d.tokens_B), len(d.rows_U), d.slot_MK.shape[1]
-        at_MK = d.batch_M[:, None] * U + d.inverse_MK
-        seen_BU = np.bincount(at_MK.ravel(), minlength=B * U).reshape(B, U).astype(np.float32)
-        right_BU = _sums(at_MK, np.broadcast_to(d.bit_M[:, None], (len(d.bit_M), K)), B * U).reshape(B, U)
-        before, counts = state.weights[LOGIT], state.rule["count"][LOGIT]
-        rows_BU = torch.from_numpy(d.rows_U).expand(B, U)
+        """What all decisions of the chunk together make of their entries, in any order: the mean with its count."""
+        B, U, K = len(d.tokens_B), len(d.rows_U), d.inverse_MK.shape[1]
+        at_N = (d.batch_M[:, None] * U + d.inverse_MK).ravel()
+        seen_BU = np.bincount(at_N, minlength=B * U).reshape(B, U).astype(np.float32)
+        right_BU = sums(at_N, np.repeat(d.bit_M, K), B * U).reshape(B, U)
+        before, counts, rows_U = state.weights[LOGIT], state.rule["count"][LOGIT], torch.from_numpy(d.rows_U)
+        rows_BU = rows_U.expand(B, U)
         old_BU, count_BU = before.read(rows_BU).numpy(), counts.read(rows_BU).numpy().astype(np.float32)
         n_BU = np.minimum(count_BU, self.config.horizon) + self.config.prior_count
-        p_BU = (_sigmoid(old_BU) * n_BU + right_BU) / (n_BU + seen_BU)
+        p_BU = (sigmoid(old_BU) * n_BU + right_BU) / (n_BU + seen_BU)
         new_BU = np.clip(np.log(p_BU) - np.log1p(-p_BU), -LIMIT, LIMIT)
         values_BU = np.where(seen_BU > 0, new_BU - old_BU, 0).astype(np.float32)
-        rows_U = torch.from_numpy(d.rows_U)
         newer = counts.replaced(rows_U, torch.from_numpy(np.minimum(count_BU + seen_BU, 255).astype(np.uint8)))
         return RowDelta(rows_U, torch.from_numpy(values_BU)), newer
-
-
-def mix(
-    expert_MK: Array,
-    frozen_M: Array,
-    gate_BSC: Array,
-    node_BNC: Array,
-    batch_M: Array | int,
-    node_M: Array,
-    level_M: Array | int,
-) -> _Read:
-    """The mean of the two mixes; ``batch_M`` says whose weights."""
-    K = expert_MK.shape[1]
-    batch_M, level_M = np.broadcast_to(batch_M, len(node_M)), np.broadcast_to(level_M, len(node_M))
-    bands = (gate_BSC.shape[2] - 1) // K
-    seen_MK = expert_MK != 0
-    longest_M = np.where(seen_MK.any(1), K - np.argmax(seen_MK[:, ::-1], axis=1), 0)
-    gate_M = level_M * (K + 1) + longest_M
-    band_MK = np.minimum((np.abs(expert_MK) * np.float32(1.25)).astype(np.int64), bands - 1)
-    column_MK = 1 + np.arange(K) * bands + band_MK
-    first_M = gate_BSC[batch_M, gate_M, 0]
-    weight_MK = gate_BSC[batch_M[:, None], gate_M[:, None], column_MK]
-    node_MC = node_BNC[batch_M, level_M * (node_BNC.shape[1] // _LEVELS) + node_M]
-    slope_MK = 0.5 * (weight_MK + node_MC[:, 1:])
-    odds_M = 0.5 * (first_M + node_MC[:, 0]) * frozen_M + np.einsum("mk,mk->m", slope_MK, expert_MK)
-    input_MC = np.concatenate([frozen_M[:, None], expert_MK], axis=1)
-    return _Read(input_MC, gate_M, column_MK, slope_MK, odds_M)
-
-
-def level(loss_BS: Array, uniform: float) -> Array:
-    """How strange the text is at each position after the first ``_WINDOW`` entries: 0, 1 or 2, ``[B, …]``."""
-    read_BS = loss_BS >= 0
-    sums_BS, counts_BS = (
-        np.cumsum(np.pad(x, ((0, 0), (1, 0))), axis=1) for x in (np.where(read_BS, loss_BS, 0), read_BS)
-    )
-    sum_BT, count_BT = (x[:, _WINDOW:] - x[:, :-_WINDOW] for x in (sums_BS, counts_BS))
-    mean_BT = (sum_BT / uniform + _FAMILIAR * _TOKENS) / (count_BT + _TOKENS)
-    return np.asarray(np.searchsorted(np.array(_STRANGE), mean_BT))
-
-
-def _losses(logits_BTV: Array, chunk: Chunk) -> Array:
-    """The frozen model's loss of each token, nats ``[B, T]`` fp32."""
-    top_BT1 = logits_BTV.max(2, keepdims=True)
-    target_BT = np.take_along_axis(logits_BTV, chunk.targets_BT.cpu().numpy()[:, :, None], axis=2)[:, :, 0]
-    sums_BT = np.exp(logits_BTV - top_BT1).sum(2)
-    return np.maximum(np.log(sums_BT) + top_BT1[:, :, 0] - target_BT, 0).astype(np.float32)
-
-
-def _sums(at: Array, values: Array, size: int) -> Array:
-    return np.bincount(at.ravel(), weights=values.ravel(), minlength=size).astype(np.float32)
-
-
-def _sigmoid(x: Array) -> Array:
-    return 0.5 * np.tanh(0.5 * x) + 0.5

@@ -41,16 +41,37 @@ class TokenTree:
 
     def log_odds(self, logits_TV: Array, position_M: Array | None = None, node_M: Array | None = None) -> Array:
         """Of "right" under a softmax: at one node of one position each ``[M]``, or at all of them ``[T, N]``."""
-        p_TV = np.exp(logits_TV[:, self.leaf_V] - logits_TV.max(1, keepdims=True)).astype(np.float64)
-        sum_TV = np.zeros((len(p_TV), p_TV.shape[1] + 1))
-        np.cumsum(p_TV, axis=1, out=sum_TV[:, 1:])
+        left, right = self._parts(self.weights(logits_TV), position_M, node_M)
+        odds = np.log(np.maximum(right, 1e-12)) - np.log(np.maximum(left, 1e-12))
+        return np.clip(odds, -LIMIT, LIMIT).astype(np.float32)
+
+    def weights(self, logits_TV: Array) -> Array:
+        """``exp`` of the logits less the largest, the tokens from left to right."""
+        return np.exp(logits_TV[:, self.leaf_V] - logits_TV.max(1, keepdims=True))
+
+    def _parts(self, weight_TV: Array, position_M: Array | None, node_M: Array | None) -> tuple[Array, Array]:
+        """The sums of a node's left and right part, fp64."""
+        sum_TV = np.zeros((len(weight_TV), weight_TV.shape[1] + 1))
+        np.cumsum(weight_TV, axis=1, dtype=np.float64, out=sum_TV[:, 1:])
         at = (slice(None),) if position_M is None else (position_M,)
         nodes = slice(None) if node_M is None else node_M
         split = sum_TV[(*at, self.split_N[nodes])]
-        left = split - sum_TV[(*at, self.low_N[nodes])]
-        right = sum_TV[(*at, self.high_N[nodes])] - split
-        odds = np.log(np.maximum(right, 1e-12)) - np.log(np.maximum(left, 1e-12))
-        return np.clip(odds, -LIMIT, LIMIT).astype(np.float32)
+        return split - sum_TV[(*at, self.low_N[nodes])], sum_TV[(*at, self.high_N[nodes])] - split
+
+    def pullback(self, logits_TV: Array, position_M: Array, node_M: Array, share_M: Array) -> Array:
+        """Gradient for the logits ``[T, V]``, fp32, of ``sum_m share_m * log_odds_m``."""
+        weight_TV = self.weights(logits_TV)
+        left_M, right_M = (np.maximum(part, 1e-12) for part in self._parts(weight_TV, position_M, node_M))
+        odds_M = np.log(right_M) - np.log(left_M)
+        share_M = np.where(np.abs(odds_M) < LIMIT, share_M, 0)
+        left_M, right_M = share_M / left_M, share_M / right_M
+        T, S = len(weight_TV), weight_TV.shape[1] + 1
+        at, steps = position_M * S, np.zeros(T * S)
+        for edge_N, step_M in ((self.low_N, -left_M), (self.split_N, left_M + right_M), (self.high_N, -right_M)):
+            steps += np.bincount(at + edge_N[node_M], weights=step_M, minlength=T * S)
+        g_TV = np.empty_like(weight_TV)
+        g_TV[:, self.leaf_V] = np.cumsum(steps.reshape(T, S), axis=1)[:, :-1] * weight_TV
+        return g_TV
 
     def log_probabilities(self, odds_N: Array) -> Array:
         """``[V]`` of one position's log odds at all nodes."""
