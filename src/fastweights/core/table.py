@@ -48,12 +48,12 @@ class _Arena:
 
     def swap(self, rows_N: Tensor, new: _Entries) -> _Entries:
         """Put values and tags in place; those that were there."""
-        values_BN, tags_BN = self.array_BR[:, rows_N], None
-        self.array_BR[:, rows_N] = new.values_BN
+        values_BN, tags_BN = self.array_BR.index_select(1, rows_N), None
+        self.array_BR.index_copy_(1, rows_N, new.values_BN)
         if self.tags_BR is not None:
             assert new.tags_BN is not None
-            tags_BN = self.tags_BR[:, rows_N]
-            self.tags_BR[:, rows_N] = new.tags_BN
+            tags_BN = self.tags_BR.index_select(1, rows_N)
+            self.tags_BR.index_copy_(1, rows_N, new.tags_BN)
         return _Entries(values_BN, tags_BN)
 
 
@@ -115,10 +115,10 @@ class Table:
         rows_N = delta.rows_N
         with self._arena.lock:
             self._place()
-            now_BN = self._arena.array_BR[:, rows_N]
+            now_BN = self._arena.array_BR.index_select(1, rows_N)
             tags_BN = delta.tags_BN
             if self._arena.tags_BR is not None:
-                old_BN = self._arena.tags_BR[:, rows_N]
+                old_BN = self._arena.tags_BR.index_select(1, rows_N)
                 tags_BN = old_BN if tags_BN is None else tags_BN
                 now_BN = torch.where(old_BN == tags_BN, now_BN, 0)
             return self.replaced(rows_N, now_BN + delta.values_BN, tags_BN)
@@ -130,7 +130,7 @@ class Table:
             return self._arena.array_BR.clone()
 
     def entries(self) -> dict[str, Tensor]:
-        """``rows`` (int64, N) of all that is not 0 in each sequence, their ``values`` (B, N) and, if tagged, ``tags``."""
+        """``rows`` (int64, N) of all that is not 0 everywhere, their ``values`` (B, N) and, if tagged, ``tags``."""
         with self._arena.lock:
             self._place()
             array_BR, tags_BR = self._arena.array_BR, self._arena.tags_BR

@@ -1,10 +1,10 @@
-"""A linear map beside the frozen head, ``logits + W A h``, that follows its own loss with a preconditioned gradient.
+"""A change of the head in white features, ``logits + A z``, that follows its own loss by plain steps.
 
-The plain gradient moves most along what all hidden states share. Times the inverse of their mean outer product (of a
-text that ships, read once) it moves as far along each direction, as Newton's method for least squares would: on
-held-out text that gains twice as much as the plain one (docs/LOG.md).
+The gradient in hidden states h moves most along what they all share. ``z = R h`` has the same variance in each of its
+directions, the main ones of the hidden states of a text that ships, read once: a step in it is Newton's for least
+squares. On held-out text it gains twice as much as one in h (docs/LOG.md).
 
-Shape suffixes: B sequences, T positions, D hidden width, V vocabulary.
+Shape suffixes: B sequences, T positions, D hidden width, R features, V vocabulary (in the order of the tree's leaves).
 """
 
 from __future__ import annotations
@@ -17,45 +17,50 @@ from torch import Tensor
 from fastweights.models.adapted_lm import RecurrentLM
 
 _RIDGE = 0.1  # of the mean variance of a direction
-_LARGEST = 1024  # width up to which directions are told apart
+_RANK, _ENTRIES = 96, 2**17  # features, and the most weights: fewer features for a large vocabulary
+_SIZE = 1000.0  # mean |z|^2: the larger, the more of what a guard's projection takes away is taken from the map
 _PIECE = 512  # tokens read at once
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """``precondition_DD`` is scaled such that a step of rate r moves the target's logit by about r."""
+    """``white_DR`` gives features of length ``_SIZE ** 0.5``."""
 
-    head_VD: Tensor
-    precondition_DD: Tensor
+    vocab: int
+    white_DR: Tensor
 
     @staticmethod
     def of(lm: RecurrentLM, sample: Tensor) -> Adapter:
         """From the hidden states of ``sample`` (int64, at least one token)."""
+        vocab, dim = lm.head.weight.shape
+        rank = min(dim, _RANK, max(1, _ENTRIES // vocab))
         states, carry = [], lm.init_carry(1)
         with torch.no_grad():
             for piece in sample.to(lm.head.weight.device).split(_PIECE):
                 h_BTD, carry = lm.hidden(piece[None], carry)
-                states.append(h_BTD[0].float())
-            h_TD, head_VD = torch.cat(states).cpu(), lm.head.weight.float().cpu()
-            p_V = torch.zeros(len(head_VD))
-            for state in states:
-                p_V += lm.logits(state).float().softmax(-1).sum(0).cpu()
+                states.append(h_BTD[0].float().cpu())
+            h_TD = torch.cat(states)
             second_DD = h_TD.mT @ h_TD / len(h_TD)
-            second_DD += _RIDGE * second_DD.diagonal().mean() * torch.eye(len(second_DD)) + 1e-12
-            if len(second_DD) > _LARGEST:
-                second_DD = second_DD.diagonal().diag()
-            inverse_DD = torch.linalg.inv(second_DD)
-            size = (h_TD @ inverse_DD * h_TD).sum(1).mean() * (p_V / len(h_TD)) @ head_VD.square().sum(1)
-        return Adapter(head_VD, inverse_DD / size.clamp(min=1e-6))
+            ridge = _RIDGE * second_DD.diagonal().mean() + 1e-12
+            value_R, vector_DR = (part[..., -rank:] for part in torch.linalg.eigh(second_DD))
+            white_DR = vector_DR * (value_R + ridge).rsqrt()
+            size = (h_TD @ white_DR).square().sum(1).mean()
+        return Adapter(vocab, white_DR * (_SIZE / size.clamp(min=1e-6)).sqrt())
 
-    def added(self, map_BDD: Tensor, h_BTD: Tensor) -> Tensor:
+    def init(self, batch: int) -> Tensor:
+        return torch.zeros(batch, self.vocab, self.white_DR.shape[1])
+
+    def features(self, h_BTD: Tensor) -> Tensor:
+        return h_BTD @ self.white_DR
+
+    def added(self, map_BVR: Tensor, z_BTR: Tensor) -> Tensor:
         """What is added to the logits, ``[B, T, V]``."""
-        return (h_BTD @ map_BDD.mT) @ self.head_VD.T
+        return z_BTR @ map_BVR.mT
 
-    def step(self, error_BTV: Tensor, h_BTD: Tensor, rate: float) -> Tensor:
-        """The change of the map; ``error_BTV`` is the softmax less the target, 0 where nothing counts."""
-        return -rate * (error_BTV @ self.head_VD).mT @ (h_BTD @ self.precondition_DD)
+    def step(self, error_BTV: Tensor, z_BTR: Tensor, rate: float) -> Tensor:
+        """The change of the map that moves the target's logit at each position by about ``rate``."""
+        return (-rate / _SIZE) * self.pullback(error_BTV, z_BTR)
 
-    def pullback(self, g_BTV: Tensor, h_BTD: Tensor) -> Tensor:
+    def pullback(self, g_BTV: Tensor, z_BTR: Tensor) -> Tensor:
         """Gradient for the map of a loss whose gradient for what is added is ``g``."""
-        return (g_BTV @ self.head_VD).mT @ h_BTD
+        return g_BTV.mT @ z_BTR

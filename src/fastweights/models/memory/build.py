@@ -16,9 +16,8 @@ from fastweights.models.memory.vocabulary import Vocabulary, vocabulary
 from fastweights.models.registry import LanguageModel
 
 BesideHead = OnlineMix | DeltaRule | GradientLearner
-FIXED = MixConfig(
-    rate=0.0, map_rate=0.0, trust=(0.2, 0.3, 0.3), trust_long=(0.3, 0.3, 0.3)
-)  # "ngram": experts are added to the frozen model with weights that stay
+_STAY = (0.3, 0.3, 0.3)  # "ngram": a sum with weights that stay
+FIXED = MixConfig(rate=(0.0, 0.0, 0.0), map_rate=0.0, trust=_STAY, trust_long=_STAY)
 
 
 def beside_head(

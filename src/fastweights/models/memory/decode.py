@@ -38,9 +38,9 @@ class MixDecoder:
         self.load, self.carry = frozen.load, frozen.carry
         self._weights = state.weights
         self._gate_1LCN = state.weights[GATE].numpy()
-        self._add: Array | None = None  # head times map, V x D
+        self._add: Array | None = None  # what is added to the logits of a hidden state, V x D, in the order of leaves
         if MAP in state.weights:
-            self._add = (learner.adapter.head_VD @ state.weights[MAP][0]).numpy()
+            self._add = (state.weights[MAP][0] @ learner.adapter.white_DR.T).numpy()
         self.past: dict[str, Array] = {
             name: state.carry[name].numpy().copy() for name in ("past_BP", "word_B2", "loss_BW")
         }
@@ -56,7 +56,7 @@ class MixDecoder:
         if self._last is not None:
             on_D = tree.on_VD[token]
             loss = nats(self._last[tree.node_VD[token, on_D]], tree.bit_VD[token, on_D]).sum()
-            past["loss_BW"] = np.append(past["loss_BW"][:, 1:], np.float32([[loss]]), axis=1)
+            past["loss_BW"] = np.append(past["loss_BW"][:, 1:], np.array([[loss]], np.float32), axis=1)
         token_11 = np.array([[token]])
         word_112 = self._learner.words.hashes(token_11, past["word_B2"].view(np.uint64))
         self._hash_1K = self._learner.contexts.hashes(token_11, past["past_BP"], word_112)[0]
@@ -82,6 +82,7 @@ class MixDecoder:
         token_NJ = np.broadcast_to(token_1J, (N, J))
         input_NC[:, 1 + K : 1 + K + J] = strength_1J * successors.sides(token_NJ, tree, self._all_N, self._depth_N)
         if self._add is not None:
-            input_NC[:, -1] = tree.log_odds(logits_1V + self._add @ h_D)[0] - frozen_N
+            adapted = tree.split(logits_1V[:, tree.leaf_V] + self._add @ h_D)
+            input_NC[:, -1] = adapted.log_odds(tree, slice(None), slice(None))[0] - frozen_N
         strange = int(level(self.past["loss_BW"], np.log(N + 1))[0, -1])
         return tree.log_probabilities(mix(input_NC, self._gate_1LCN, strange, learner.banded).odds_M)

@@ -8,7 +8,7 @@ An unseen context says 0 and the map begins at 0, so a session that has read not
 mix follows the gradient of the loss with Adagrad's rate, so that what does not help is turned down.
 
 Legend: B sequences, T positions, P counted positions, K short and J long contexts, M decisions, U entries that a chunk
-touches, C inputs of the mix, L levels, N bands, V vocabulary, D hidden width.
+touches, C inputs of the mix, L levels, N bands, V vocabulary (in the order of the tree's leaves), R features.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fastweights.models.memory.adapter import Adapter
 from fastweights.models.memory.contexts import Contexts, Words, at_nodes, distinct
 from fastweights.models.memory.mixing import LEVELS, WINDOW, Mixed, level, mix, nats, sigmoid, sums
 from fastweights.models.memory.successors import Places
-from fastweights.models.memory.token_tree import LIMIT, TokenTree
+from fastweights.models.memory.token_tree import LIMIT, Split, TokenTree
 
 Array = NDArray[Any]
 LOGIT, RUN, MAP, GATE = "ngram.logit", "ngram.run", "adapter.map", "mix.gate"
@@ -45,7 +45,7 @@ class MixConfig:
 
     ``prior_count`` is how many observations of "even" a decision begins with, ``horizon`` where its rate stops falling;
     ``trust`` and ``trust_long`` are a context's first weight in the mix at each level, ``trust_map`` the map's;
-    ``rate`` is Adagrad's (0: the mix stays as it is), ``bands`` how many degrees of sureness have weights of their own,
+    ``rate`` is Adagrad's at each level (0: the mix stays as it is), ``bands`` how many degrees of sureness have weights of their own,
     ``map_rate`` the map's step (0: there is none).
     """
 
@@ -54,18 +54,18 @@ class MixConfig:
     bits: int = 22
     prior_count: float = 0.4
     horizon: float = 30.0
-    trust: tuple[float, float, float] = (0.03, 0.15, 0.2)
+    trust: tuple[float, float, float] = (0.03, 0.2, 0.25)
     trust_long: tuple[float, float, float] = (0.3, 0.4, 0.5)
     trust_map: float = 0.7
-    rate: float = 0.06
+    rate: tuple[float, float, float] = (0.03, 0.15, 0.15)
     bands: int = 6
-    map_rate: float = 0.4
+    map_rate: float = 0.2
 
 
 class Decisions(NamedTuple):
     """What no fast weight touches of a chunk. ``place_M``: of a decision among the counted positions ``position_P``
     (of B * T); ``block_M``: its sequence and level in the mix's weights; ``rows_U`` and ``inverse_MK``: its entries;
-    ``tokens_B`` counts."""
+    ``tokens_B`` counts; ``leaf_BTV``: the frozen logits in the order of leaves; ``z_BTR``: the map's features."""
 
     batch_M: Array
     place_M: Array
@@ -81,14 +81,15 @@ class Decisions(NamedTuple):
     target_P: Array
     position_P: Array
     tokens_B: Array
-    h_BTD: Tensor
-    logits_BTV: Array
+    leaf_BTV: Array
+    z_BTR: Tensor | None
 
 
 class _Read(NamedTuple):
     input_MC: Array
+    old_BU: Array  # the table of decisions at its rows
     side_MJ: Array  # of the long contexts, what their strength is multiplied by
-    adapted_BTV: Array  # logits with the map
+    adapted: Split | None  # the logits with the map
     mixed: Mixed
 
 
@@ -142,9 +143,8 @@ class OnlineMix:
         gate_BLCN[:, :, 1 + K : 1 + K + J] = torch.tensor(c.trust_long)[:, None, None]
         weights = {LOGIT: Table.zeros(batch, size), RUN: Table.zeros(batch, size // 2, tagged=True), GATE: gate_BLCN}
         if c.map_rate:
-            D = self.lm.head.weight.shape[1]
             gate_BLCN[:, :, -1] = c.trust_map
-            weights[MAP] = torch.zeros(batch, D, D)
+            weights[MAP] = self.adapter.init(batch)
         rule = {"count": {LOGIT: Table.zeros(batch, size, torch.uint8)}, "square": {GATE: torch.ones_like(gate_BLCN)}}
         carry = {
             "lm": self.lm.init_carry(batch),
@@ -172,20 +172,23 @@ class OnlineMix:
         features = self.prepare(chunk, state.carry).inputs[FEATURES]
         d: Decisions = features["decisions"]
         read = self._read(state.weights, d)
-        runs, before = d.runs, state.weights
-        experts, count = self._expert_delta(state, d)
+        before = state.weights
+        experts, count = self._expert_delta(state, d, read.old_BU)
         error_MC = (d.bit_M - sigmoid(read.mixed.odds_M))[:, None] * read.input_MC
         sum_BLCN = torch.from_numpy(sums(read.mixed.at_MC, error_MC, before[GATE].numel()).reshape(before[GATE].shape))
         square_BLCN = state.rule["square"][GATE] + sum_BLCN * sum_BLCN
         delta: dict[str, Any] = {
             LOGIT: experts,
-            RUN: successors.write(before[RUN], runs, d.target_P),
-            GATE: self.config.rate * sum_BLCN / square_BLCN.sqrt(),
+            RUN: successors.write(before[RUN], d.runs, d.target_P),
+            GATE: torch.tensor(self.config.rate)[:, None, None] * sum_BLCN / square_BLCN.sqrt(),
         }
-        if MAP in before:
-            delta[MAP] = self.adapter.step(self._errors(d, read), d.h_BTD, self.config.map_rate)
+        if read.adapted is not None:
+            assert d.z_BTR is not None
+            delta[MAP] = self.adapter.step(self._errors(d, read.adapted), d.z_BTR, self.config.map_rate)
         rule = {"count": {LOGIT: count}, "square": {GATE: square_BLCN}}
-        after = FastState(add(before, delta), rule, features["carry"], state.step + 1)
+        table = before[LOGIT].replaced(experts.rows_N, torch.from_numpy(read.old_BU) + experts.values_BN)
+        weights = {**add({k: w for k, w in before.items() if k != LOGIT}, delta), LOGIT: table}
+        after = FastState({name: weights[name] for name in before}, rule, features["carry"], state.step + 1)
         output = InnerOutput(self._loss_B(d, read), features["carry"])
         return Proposal(state, delta, after, replace(state, carry=features["carry"]), output, None)
 
@@ -215,7 +218,8 @@ class OnlineMix:
         hash_PK = self.contexts.hashes(tokens_BT, past_BP, word_BT2).reshape(B * T, -1)[position_P]
         short, long = self.columns
         rows_U, inverse_MK = distinct(at_nodes(hash_PK[:, short][place_M], node_M, self.config.bits))
-        frozen_M = self.tree.log_odds(logits_BTV.reshape(B * T, -1), position_M, node_M)
+        leaf_BTV = logits_BTV[:, :, self.tree.leaf_V]
+        frozen_M = self.tree.split(leaf_BTV.reshape(B * T, -1)).log_odds(self.tree, position_M, node_M)
         loss_BT = sums(position_M, nats(frozen_M, bit_M), B * T).reshape(B, T)
         loss_BS = np.concatenate([carry["loss_BW"].numpy(), np.where(mask_BT, loss_BT, -1)], axis=1, dtype=np.float32)
         block_M = batch_M * LEVELS + level(loss_BS[:, :-1], np.log(self.tree.nodes + 1)).ravel()[position_M]
@@ -229,7 +233,7 @@ class OnlineMix:
         tokens_B = mask_BT.sum(1)
         return Decisions(
             batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, block_M, rows_U, inverse_MK, runs, target_P,
-            position_P, tokens_B, h_BTD, logits_BTV,
+            position_P, tokens_B, leaf_BTV, self.adapter.features(h_BTD) if self.config.map_rate else None,
         ), context  # fmt: skip
 
     def _read(self, weights: Weights, d: Decisions) -> _Read:
@@ -238,22 +242,22 @@ class OnlineMix:
         input_MC = np.empty((len(d.bit_M), weights[GATE].shape[2]), np.float32)
         K, J = d.inverse_MK.shape[1], d.runs.inverse_PJ.shape[1]
         input_MC[:, 0] = d.frozen_M
-        if table.shape[0] == 1:
-            input_MC[:, 1 : 1 + K] = table.read(rows).numpy()[d.inverse_MK]
+        old_BU = table.read(rows.expand(table.shape[0], -1)).numpy()
+        if len(old_BU) == 1:
+            input_MC[:, 1 : 1 + K] = old_BU[0][d.inverse_MK]
         else:
-            found_BU = table.read(rows.expand(table.shape[0], -1)).numpy()
-            input_MC[:, 1 : 1 + K] = found_BU[d.batch_M[:, None], d.inverse_MK]
+            input_MC[:, 1 : 1 + K] = old_BU[d.batch_M[:, None], d.inverse_MK]
         token_PJ, strength_PJ = successors.read(weights[RUN], d.runs)
         side_MJ = successors.sides(token_PJ[d.place_M], self.tree, d.node_M, d.depth_M)
         input_MC[:, 1 + K : 1 + K + J] = strength_PJ[d.place_M] * side_MJ
-        adapted_BTV = d.logits_BTV
-        if MAP in weights:
+        adapted = None
+        if d.z_BTR is not None:
             with torch.no_grad():
-                adapted_BTV = adapted_BTV + self.adapter.added(weights[MAP], d.h_BTD).numpy()
-            flat_TV = adapted_BTV.reshape(-1, adapted_BTV.shape[2])
-            input_MC[:, -1] = self.tree.log_odds(flat_TV, d.position_M, d.node_M) - d.frozen_M
+                leaf_BTV = d.leaf_BTV + self.adapter.added(weights[MAP], d.z_BTR).numpy()
+            adapted = self.tree.split(leaf_BTV.reshape(-1, leaf_BTV.shape[2]))
+            input_MC[:, -1] = adapted.log_odds(self.tree, d.position_M, d.node_M) - d.frozen_M
         mixed = mix(input_MC, weights[GATE].numpy(), d.block_M, self.banded)
-        return _Read(input_MC, side_MJ, adapted_BTV, mixed)
+        return _Read(input_MC, old_BU, side_MJ, adapted, mixed)
 
     def _loss_B(self, d: Decisions, read: _Read) -> Tensor:
         sum_B = np.bincount(d.batch_M, weights=nats(read.mixed.odds_M, d.bit_M), minlength=len(d.tokens_B))
@@ -269,33 +273,30 @@ class OnlineMix:
         gate = sums(mixed.at_MC, share_M[:, None] * read.input_MC, int(np.prod(shape))).reshape(shape)
         values_BU = sums(d.batch_M[:, None] * U + d.inverse_MK, share_MC[:, 1 : 1 + K], B * U).reshape(B, U)
         run = successors.gradient(d.runs, B, d.place_M, share_MC[:, 1 + K : 1 + K + J] * read.side_MJ)
-        grads = {LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)), RUN: run}
+        grads: dict[str, Any] = {LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)), RUN: run}
         grads[GATE] = torch.from_numpy(gate)
-        if self.config.map_rate:
-            flat_TV = read.adapted_BTV.reshape(-1, read.adapted_BTV.shape[2])
-            g_TV = self.tree.pullback(flat_TV, d.position_M, d.node_M, share_MC[:, -1])
-            g_BTV = torch.from_numpy(g_TV.reshape(read.adapted_BTV.shape))
-            with torch.no_grad():
-                grads[MAP] = self.adapter.pullback(g_BTV, d.h_BTD)
+        if read.adapted is not None:
+            assert d.z_BTR is not None
+            g_TV = read.adapted.pullback(self.tree, d.position_M, d.node_M, share_MC[:, -1])
+            grads[MAP] = self.adapter.pullback(torch.from_numpy(g_TV.reshape(d.leaf_BTV.shape)), d.z_BTR)
         return grads
 
-    def _errors(self, d: Decisions, read: _Read) -> Tensor:
-        """Softmax less target of the adapted logits, 0 where nothing counts: ``[B, T, V]``."""
-        flat_TV = torch.from_numpy(read.adapted_BTV.reshape(-1, read.adapted_BTV.shape[2])).softmax(1)
-        flat_TV.numpy()[d.position_P, d.target_P] -= 1
-        if len(d.position_P) < len(flat_TV):
-            flat_TV *= torch.isin(torch.arange(len(flat_TV)), torch.from_numpy(d.position_P))[:, None]
-        return flat_TV.view(read.adapted_BTV.shape)
+    def _errors(self, d: Decisions, adapted: Split) -> Tensor:
+        """Softmax less target, 0 where nothing counts: ``[B, T, V]``."""
+        error_TV = adapted.probabilities()
+        if len(d.position_P) < len(error_TV):
+            error_TV[np.setdiff1d(np.arange(len(error_TV)), d.position_P)] = 0
+        error_TV[d.position_P, self.tree.rank_V[d.target_P]] -= 1
+        return torch.from_numpy(error_TV.reshape(d.leaf_BTV.shape))
 
-    def _expert_delta(self, state: FastState, d: Decisions) -> tuple[RowDelta, Table]:
+    def _expert_delta(self, state: FastState, d: Decisions, old_BU: Array) -> tuple[RowDelta, Table]:
         """What all decisions of the chunk together make of their entries, in any order: the mean with its count."""
         B, U, K = len(d.tokens_B), len(d.rows_U), d.inverse_MK.shape[1]
         at_N = (d.batch_M[:, None] * U + d.inverse_MK).ravel()
         seen_BU = np.bincount(at_N, minlength=B * U).reshape(B, U).astype(np.float32)
         right_BU = sums(at_N, np.repeat(d.bit_M, K), B * U).reshape(B, U)
-        before, counts, rows_U = state.weights[LOGIT], state.rule["count"][LOGIT], torch.from_numpy(d.rows_U)
-        rows_BU = rows_U.expand(B, U)
-        old_BU, count_BU = before.read(rows_BU).numpy(), counts.read(rows_BU).numpy().astype(np.float32)
+        counts, rows_U = state.rule["count"][LOGIT], torch.from_numpy(d.rows_U)
+        count_BU = counts.read(rows_U.expand(B, U)).numpy().astype(np.float32)
         n_BU = np.minimum(count_BU, self.config.horizon) + self.config.prior_count
         p_BU = (sigmoid(old_BU) * n_BU + right_BU) / (n_BU + seen_BU)
         new_BU = np.clip(np.log(p_BU) - np.log1p(-p_BU), -LIMIT, LIMIT)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,45 +40,65 @@ class TokenTree:
     def nodes(self) -> int:
         return len(self.low_N)
 
-    def log_odds(self, logits_TV: Array, position_M: Array | None = None, node_M: Array | None = None) -> Array:
-        """Of "right" under a softmax: at one node of one position each ``[M]``, or at all of them ``[T, N]``."""
-        left, right = self._parts(self.weights(logits_TV), position_M, node_M)
-        odds = np.log(np.maximum(right, 1e-12)) - np.log(np.maximum(left, 1e-12))
-        return np.clip(odds, -LIMIT, LIMIT).astype(np.float32)
+    @cached_property
+    def rank_V(self) -> Array:
+        """Where each token stands from left to right."""
+        return np.argsort(self.leaf_V)
 
-    def weights(self, logits_TV: Array) -> Array:
-        """``exp`` of the logits less the largest, the tokens from left to right."""
-        return np.exp(logits_TV[:, self.leaf_V] - logits_TV.max(1, keepdims=True))
+    def log_odds(self, logits_TV: Array) -> Array:
+        """Of "right" under a softmax, at all nodes: ``[T, N]``."""
+        return self.split(logits_TV[:, self.leaf_V]).log_odds(self, slice(None), slice(None))
 
-    def _parts(self, weight_TV: Array, position_M: Array | None, node_M: Array | None) -> tuple[Array, Array]:
-        """The sums of a node's left and right part, fp64."""
+    def split(self, leaf_TV: Array) -> Split:
+        """Of logits whose tokens stand from left to right."""
+        weight_TV = np.exp(leaf_TV - leaf_TV.max(1, keepdims=True))
         sum_TV = np.zeros((len(weight_TV), weight_TV.shape[1] + 1))
         np.cumsum(weight_TV, axis=1, dtype=np.float64, out=sum_TV[:, 1:])
-        at = (slice(None),) if position_M is None else (position_M,)
-        nodes = slice(None) if node_M is None else node_M
-        split = sum_TV[(*at, self.split_N[nodes])]
-        return split - sum_TV[(*at, self.low_N[nodes])], sum_TV[(*at, self.high_N[nodes])] - split
-
-    def pullback(self, logits_TV: Array, position_M: Array, node_M: Array, share_M: Array) -> Array:
-        """Gradient for the logits ``[T, V]``, fp32, of ``sum_m share_m * log_odds_m``."""
-        weight_TV = self.weights(logits_TV)
-        left_M, right_M = (np.maximum(part, 1e-12) for part in self._parts(weight_TV, position_M, node_M))
-        odds_M = np.log(right_M) - np.log(left_M)
-        share_M = np.where(np.abs(odds_M) < LIMIT, share_M, 0)
-        left_M, right_M = share_M / left_M, share_M / right_M
-        T, S = len(weight_TV), weight_TV.shape[1] + 1
-        at, steps = position_M * S, np.zeros(T * S)
-        for edge_N, step_M in ((self.low_N, -left_M), (self.split_N, left_M + right_M), (self.high_N, -right_M)):
-            steps += np.bincount(at + edge_N[node_M], weights=step_M, minlength=T * S)
-        g_TV = np.empty_like(weight_TV)
-        g_TV[:, self.leaf_V] = np.cumsum(steps.reshape(T, S), axis=1)[:, :-1] * weight_TV
-        return g_TV
+        return Split(weight_TV, sum_TV)
 
     def log_probabilities(self, odds_N: Array) -> Array:
         """``[V]`` of one position's log odds at all nodes."""
         right_N, left_N = -np.logaddexp(0, -odds_N), -np.logaddexp(0, odds_N)
         step_VD = np.where(self.bit_VD > 0, right_N[self.node_VD], left_N[self.node_VD])
         return (step_VD * self.on_VD).sum(1).astype(np.float32)
+
+
+class Split(NamedTuple):
+    """``weight_TV``: exp of logits less the largest, tokens from left to right; ``sum_TV``: fp64, of all before."""
+
+    weight_TV: Array
+    sum_TV: Array
+
+    def log_odds(self, tree: TokenTree, position: Array | slice, node: Array | slice) -> Array:
+        """Of "right", fp32: at one node of one position each ``[M]``, or all of them."""
+        left, right = self._parts(tree, position, node)
+        odds = np.log(right / left)
+        return np.clip(odds, -LIMIT, LIMIT, out=odds).astype(np.float32)
+
+    def _parts(self, tree: TokenTree, position: Array | slice, node: Array | slice) -> tuple[Array, Array]:
+        middle = self.sum_TV[position, tree.split_N[node]]
+        left = middle - self.sum_TV[position, tree.low_N[node]]
+        right = self.sum_TV[position, tree.high_N[node]] - middle
+        return np.maximum(left, 1e-12, out=left), np.maximum(right, 1e-12, out=right)
+
+    def probabilities(self) -> Array:
+        """The softmax ``[T, V]``, tokens from left to right."""
+        return self.weight_TV / self.sum_TV[:, -1:].astype(np.float32)
+
+    def pullback(self, tree: TokenTree, position_M: Array, node_M: Array, share_M: Array) -> Array:
+        """Gradient for the logits (tokens from left to right), fp32, of ``sum_m share_m * log_odds_m``."""
+        left_M, right_M = self._parts(tree, position_M, node_M)
+        share_M = np.where(np.abs(np.log(right_M / left_M)) < LIMIT, share_M, 0)
+        left_M, right_M = share_M / left_M, share_M / right_M
+        T, S = self.sum_TV.shape
+        at_M, steps = position_M * S, np.zeros(T * S)
+        for edge_N, step_M in (
+            (tree.low_N, -left_M),
+            (tree.split_N, left_M + right_M),
+            (tree.high_N, -right_M),
+        ):
+            steps += np.bincount(at_M + edge_N[node_M], weights=step_M, minlength=T * S)
+        return (np.cumsum(steps.reshape(T, S), axis=1)[:, :-1] * self.weight_TV).astype(np.float32)
 
 
 def huffman(count_V: Sequence[int]) -> TokenTree:
