@@ -45,8 +45,8 @@ class MixConfig:
 
     ``prior_count`` is how many observations of "even" a decision begins with, ``horizon`` where its rate stops falling;
     ``trust`` and ``trust_long`` are a context's first weight in the mix at each level, ``trust_map`` the map's;
-    ``rate`` is Adagrad's at each level (0: the mix stays as it is), ``bands`` how many degrees of sureness have weights of their own,
-    ``map_rate`` the map's step (0: there is none).
+    ``rate`` is Adagrad's at each level (0: the mix stays as it is), ``bands`` how many degrees of sureness have weights
+    of their own, ``map_rate`` the map's step (0: there is none).
     """
 
     short: tuple[int, ...] = (1, 2, 3, 4)
