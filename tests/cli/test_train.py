@@ -121,6 +121,22 @@ def test_checkpoints_elsewhere_can_be_taken_to_another_store(here: Path, capsys:
     assert (one / "checkpoint.safetensors").read_bytes() == (two / "checkpoint.safetensors").read_bytes()
 
 
+def test_copies_of_checkpoints_go_on_in_the_same_store(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, *QUICK, "--model-id", "m", "--steps", "10", "--schedule-steps", "20", "--ckpt-dir", "ck")
+    for copy in ("one", "two"):
+        shutil.copytree(here / "ck", here / copy)
+    first, err = call(capsys, "train", "--resume", "one", "--steps", "20")
+    assert (first["model_id"], Path(first["ckpt"]), "notice: model" in err) == ("m", here / "one", False)
+    second, err = call(capsys, "train", "--resume", "two", "--steps", "20")
+    assert (
+        f"is past step 10 already, with its checkpoints elsewhere; this copy goes on as model '{second['model_id']}'"
+        in err
+    )
+    assert second["model_id"].startswith("m-")
+    assert second["params_sha256"] == first["params_sha256"]
+    assert Path(second["ckpt"]) == here / "artifacts/text_models" / second["model_id"] / "ckpt"
+
+
 def test_a_copied_store_goes_on_by_itself(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, *QUICK, "--model-id", "m", "--steps", "10")
     call(capsys, "train", "--resume", "m", "--steps", "12")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastweights.layers import naive_ttt, naive_ttt_official, ttt_linear, ttt_linear_cpu
+from fastweights.layers import naive_ttt, naive_ttt_official, ttt_linear, ttt_linear_cpu, ttt_mlp
 from fastweights.layers.norm import normalize
 from fastweights.layers.ttt_inner import INNER, Fast, Target, apply, gelu_slope, seen, whole_chunks
 
@@ -59,7 +59,9 @@ def dual(inner: str, given, L: int, *, strict: bool, hand: bool) -> list[Tensor]
     rows = torch.ones(L, dtype=q.dtype, device=q.device) if row_L is None else row_L
     target = Target(chunks(shift, L), scale, EPS)
     args = (chunks(q, L), chunks(k, L), chunks(c, L), target, seen(rows, strict=strict), rows[-1])
-    if hand:
+    if hand and inner == "mlp":
+        xhat, after = ttt_mlp.dual(fast, *args)
+    elif hand:
         xhat, layer = ttt_linear.dual(fast[0], *args)
         after = [layer]
     else:
@@ -96,7 +98,7 @@ SWITCHES = [
 
 
 @pytest.mark.parametrize(("switches", "strict"), SWITCHES)
-@pytest.mark.parametrize(("inner", "hand"), [("linear", True), ("linear", False), ("mlp", False)])
+@pytest.mark.parametrize(("inner", "hand"), [("linear", True), ("linear", False), ("mlp", True), ("mlp", False)])
 def test_dual_equals_primal_in_fp64(inner: str, hand: bool, switches: dict, strict: bool) -> None:
     given = case(inner, dtype=torch.float64, **switches)
     got, want = dual(inner, given, 4, strict=strict, hand=hand), primal(inner, given, 4, strict=strict)
@@ -141,7 +143,7 @@ def test_dual_matches_primal(inner: str, device: str, bf16: bool, limit: float) 
     if bf16:
         fast, q, k, c, shift, *rest = given
         given = (fast, *(x.detach().bfloat16().float().requires_grad_() for x in (q, k, c, shift)), *rest)
-    got, want = dual(inner, given, 16, strict=True, hand=inner == "linear"), primal(inner, given, 16, strict=True)
+    got, want = dual(inner, given, 16, strict=True, hand=True), primal(inner, given, 16, strict=True)
     assert_near(got, want, limit)
     assert_near(gradients(got, given), gradients(want, given), 10 * limit)
 

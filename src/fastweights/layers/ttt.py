@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastweights.layers import ttt_inner, ttt_linear, ttt_open
+from fastweights.layers import ttt_inner, ttt_linear, ttt_mlp, ttt_open
 from fastweights.layers.conv import CausalConv
 from fastweights.layers.linear import Linear
 from fastweights.layers.norm import normalize
@@ -264,6 +264,8 @@ class TTTLayer(nn.Module):
         if engine == "handwritten" and self.inner is ttt_inner.Linear:
             xhat, layer = ttt_linear.dual(fast[0], q, k, c, target, seen_LL, last)
             return xhat, [layer]
+        if engine == "handwritten":
+            return ttt_mlp.dual(fast, q, k, c, target, seen_LL, last)
         if engine == "compiled":
             return compiled_chunks(self.inner, fast, q, k, c, target, seen_LL, last)
         z, fast = ttt_inner.whole_chunks(self.inner, fast, q, k, c, target, seen_LL, last)

@@ -112,7 +112,8 @@ class MLP:
         z_LF = apply(k_LD, fast[0])
         h_LF = F.gelu(z_LF, approximate="tanh")
         u_LD = l2_pull(apply(h_LF, fast[1]), target.scale_1D, target.shift_LD, target.eps)
-        return [Rows(k_LD, (u_LD @ fast[1].w_DF.mT) * gelu_slope(z_LF)), Rows(h_LF, u_LD)]
+        u1_LF = torch.ops.aten.gelu_backward(u_LD @ fast[1].w_DF.mT, z_LF, approximate="tanh")
+        return [Rows(k_LD, u1_LF), Rows(h_LF, u_LD)]
 
     @staticmethod
     def read(fast: list[Fast], q_LD: Tensor, rows: list[Rows], seen_LL: Tensor) -> Tensor:

@@ -150,7 +150,7 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
     dxhat_NPLD, dw_PDD, db_P1D = grads
     N, _, L, _ = loop.k_NPLD.shape
     dzq_NPLD = normalize_backward(dxhat_NPLD.contiguous(), zq_NPLD, mean_q, rstd_q)
-    dots, outs, c = _row_maps(loop, x_NPLD, r_NPL1, u_NPLD)
+    dots, outs, c = row_maps(loop.shift_NPLD, loop.scale_P1D, x_NPLD, r_NPL1, u_NPLD)
     du_NPLD = loop.a_NPLL.mT @ dzq_NPLD
     dz_NPSD = torch.cat([torch.empty_like(dzq_NPLD), dzq_NPLD], dim=2)  # dz of k above dz of q, S = 2 L
     x_NPSD = torch.cat([loop.k_NPLD, loop.q_NPLD], dim=2)
@@ -180,7 +180,7 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
         torch.bmm(dzs[i], ws[i], out=dxs[i])
         if steps_b:
             dbs.append(dbs[-1] + dzs[i].sum(1, keepdim=True))
-    dg_NPLD, dscale = _pull_of_inputs(loop, x_NPLD, r_NPL1, du_NPLD, dots)
+    dg_NPLD, dscale = pull_of_inputs(loop.scale_P1D, x_NPLD, r_NPL1, du_NPLD, dots)
     grads_of: list[Tensor | None] = [
         dx_NPSD[:, :, L:],
         dx_NPSD[:, :, :L],
@@ -199,13 +199,18 @@ def _backward(loop: Loop, kept: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -
     return grads_of
 
 
-def _row_maps(loop: Loop, x_NPLD: Tensor, r_NPL1: Tensor, u_NPLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``(dots_RNPLD, outs_RNPLD→[N…], c)`` with ``dz = c du + sum_R (dots · du) outs``; see :func:`_backward`."""
+def row_maps(
+    shift_NPLD: Tensor, scale: Tensor | None, x_NPLD: Tensor, r_NPL1: Tensor, u_NPLD: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of :func:`~fastweights.layers.norm.l2_pull`'s backward: ``(dots_RNPLD, outs_RNPLD, c)``.
+
+    ``dz = c du + sum_R (dots · du) outs`` for a centred ``du``, where ``x`` is the normalised z, ``r`` what scaled it
+    and ``u`` the pull.
+    """
     D = x_NPLD.shape[-1]
-    scale = loop.scale_P1D
     r2_NPL1 = r_NPL1.square()
     sx_NPLD = x_NPLD if scale is None else x_NPLD * scale
-    g_NPLD = loop.shift_NPLD + sx_NPLD
+    g_NPLD = shift_NPLD + sx_NPLD
     m_NPL1 = (g_NPLD * x_NPLD).mean(-1, keepdim=True)
     mxx_NPL1 = (sx_NPLD * x_NPLD).mean(-1, keepdim=True)
     dots = torch.empty(2 if scale is None else 3, *x_NPLD.shape, dtype=x_NPLD.dtype, device=x_NPLD.device)
@@ -226,12 +231,12 @@ def _row_maps(loop: Loop, x_NPLD: Tensor, r_NPL1: Tensor, u_NPLD: Tensor) -> tup
     return dots, outs, c
 
 
-def _pull_of_inputs(
-    loop: Loop, x_NPLD: Tensor, r_NPL1: Tensor, du_NPLD: Tensor, dots: Tensor
+def pull_of_inputs(
+    scale_P1D: Tensor | None, x_NPLD: Tensor, r_NPL1: Tensor, du_NPLD: Tensor, dots: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of ``shift`` and of ``scale``."""
+    """The other gradients of that backward: ``shift``'s and ``scale``'s."""
     m_NPL1 = (dots[0] * du_NPLD).sum(-1, keepdim=True)
     dg_NPLD = torch.addcmul(du_NPLD, x_NPLD, m_NPL1, value=-1).mul_(r_NPL1)
-    if loop.scale_P1D is None:
+    if scale_P1D is None:
         return dg_NPLD, None
     return dg_NPLD, (dg_NPLD * x_NPLD).sum((0, 2)).unsqueeze(1)

@@ -125,7 +125,12 @@ def resume(
         for notice in checkpoint.notices:
             hooks.notice(f"notice: {notice}")
         run = checkpoint.meta["run"]
-        own = world.agree(lambda: _own_ckpt_dir(store, run["model_id"], which, folder))
+        goes_on_as, own = world.agree(lambda: _goes_on_as(store, run["model_id"], which, folder, checkpoint.step))
+        if goes_on_as != run["model_id"]:
+            hooks.notice(
+                f"notice: model {run['model_id']!r} of this store is past step {checkpoint.step} already, with its "
+                f"checkpoints elsewhere; this copy goes on as model {goes_on_as!r}"
+            )
         for name, value in (("preset", preset), ("model_id", model_id)):
             if value is not None and value != run[name]:
                 raise FastweightsError(
@@ -145,7 +150,7 @@ def resume(
             load_tokenizer(folder / "tokenizer.json"),
             world,
             hooks,
-            model_id=run["model_id"],
+            model_id=goes_on_as,
             preset=run["preset"],
             ckpt_dir=where.ckpt_dir or own,
             resume=checkpoint,
@@ -174,24 +179,28 @@ def _config_again(old: dict[str, Any], changes: Mapping[str, Any], which: str, h
     return config
 
 
-def _own_ckpt_dir(store: Store, model_id: str, which: str, source: Path) -> Path | None:
-    """Where this store's model keeps its checkpoints, if not in its own folder: where the user put them, or ``source``
-    itself where the model is new in this store. ``Conflict`` if the checkpoints in ``source`` are not those of the
-    model that was asked for, or that has this id.
+def _goes_on_as(store: Store, model_id: str, which: str, source: Path, step: int) -> tuple[str, Path | None]:
+    """The model that the checkpoints in ``source`` go on as, and where it keeps them, if not in its own folder: where
+    the user put them, or ``source`` itself where the model is new in this store. A copy of its checkpoints takes
+    their place unless the model is past them (at ``step``): then a new model goes on. ``Conflict`` if the checkpoints
+    in ``source`` are not those of the model that was asked for, or are another store's of the same id.
     """
     asked = store.path(MODELS, which) if ID.fullmatch(which) else None
     if asked and which != model_id and (asked / MANIFEST).is_file():
         raise Conflict(f"resume {which}: the checkpoints in {source} belong to model {model_id!r}")
     folder = store.path(MODELS, check_id("model", model_id))
     if not (folder / MANIFEST).is_file():
-        return None if in_a_model(source) else source
-    place = recorded_ckpt_dir(folder, Models(store).get(model_id))
-    if place.resolve() != source.resolve():
+        return model_id, None if in_a_model(source) else source
+    manifest = Models(store).get(model_id)
+    place = recorded_ckpt_dir(folder, manifest)
+    if place.resolve() == source.resolve():
+        return model_id, None if place == folder / "ckpt" else place
+    if in_a_model(source):
         raise Conflict(
             f"resume {which}: this store has a model {model_id!r} already, with its checkpoints in {place}; "
             "go on in another store (--root)"
         )
-    return None if place == folder / "ckpt" else place
+    return (model_id, source) if step >= manifest["step"] else (new_id(model_id[:30].rstrip("-_")), None)
 
 
 def _train(
