@@ -248,6 +248,18 @@ def test_ppl_past_the_trained_length(store: Store, tmp_path: Path) -> None:
     pieces = ppl(store, tmp_path / "text", model_id="ttt", reset_every=32)
     assert (pieces["mode"], pieces["reset_every"], pieces["warning"]) == ("cold", 32, None)
     assert pieces["bits_per_byte"] != whole["bits_per_byte"]
+    chats = ChatService(store, "cpu")
+    chats.new(SessionOptions(model="ttt", chunk_tokens=8, policy=OFF), "s")
+    said = [chats.send("s", "A fox. ", Sampling(max_new_tokens=8, seed=3)).warning for _ in range(4)]
+    assert [warning is not None for warning in said] == [False, True, False, False]  # once
+    assert "session reset s starts afresh" in str(said[1])
+    chats.reset("s")
+    assert chats.send("s", TEXT, SAID).warning
+    monitors = MonitorService(store, "cpu")
+    for text, past in ((TEXT, True), ("A fox.", False)):
+        run = monitors.run_request(MonitorRequest(model="ttt", text=text))
+        assert run.summary is not None
+        assert bool(run.summary.warning) is past
 
 
 def test_chat_over_http(store: Store) -> None:

@@ -149,6 +149,8 @@ def _say(chats: "ChatService", session: str, message: str, sampling: Sampling, *
     if not shared.json:
         output.write("\n")
         shared.notice(describe_learning(turn))
+    if turn.warning:
+        shared.notice(f"notice: {turn.warning}")
     if signal.SIGTERM in caught:
         shared.line({"session_id": session, **turn.model_dump()})
         raise output.Exit(output.TERMINATED)

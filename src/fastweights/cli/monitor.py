@@ -240,6 +240,8 @@ def _run(
         output.write("\n")
     elif show is not None:
         show.end(run)
+    if run.summary is not None and run.summary.warning:
+        shared.notice(f"notice: {run.summary.warning}")
     if report is not None:
         with open(report, "w", encoding="utf-8") as file:
             file.writelines(_document(service, run))

@@ -23,6 +23,7 @@ from fastweights.services.records import Sampling, SessionDetail, SessionInfo, S
 from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.sessions import SessionService
 from fastweights.services.text_turn import OnEvent, Reader
+from fastweights.services.trained_length import past_length
 from fastweights.services.update_rules import has_own_rule, natural_chunk
 from fastweights.services.verify import CannotReplay, Made
 from fastweights.store import atomic
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fastweights.guard.state import Session
 
 _TITLE_CHARACTERS = 60
+_REMEDY = "fastweights session reset {} starts afresh; fastweights eval ppl --reset-every {{}} shows what that is worth"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,9 @@ class ChatService(SessionService[SessionInfo]):
                 "drift": events[-1].drift if events else at.head.record.get("drift"),
                 "seconds": time.monotonic() - started,
             }
+            if not frozen:
+                before, after = _tokens_read(at.value), _tokens_read(answer.session)
+                record["warning"] = past_length(at.parts.loaded, before, after, _REMEDY.format(session_id))
             if frozen:
                 return _turn(replace(at.head, turn=at.head.turn + 1, record=record, created_at=now()))
             value = answer.session
@@ -232,6 +237,12 @@ def _begin(parts: Parts) -> Made:
     session = parts.guard.begin(parts.learner, parts.learner.init())
     outputs = {"model_sha256": parts.loaded.checkpoint_sha256}
     return Made(text_turn.snapshot(session), session.guard.to_json(), outputs)
+
+
+def _tokens_read(session: Session) -> int:
+    """By a TTT model; 0 where a reader does not count them."""
+    carry = session.fast.carry.get("lm")
+    return int(carry["position"][0]) if isinstance(carry, dict) and "position" in carry else 0
 
 
 def _here(parts: Parts) -> dict[str, Any]:

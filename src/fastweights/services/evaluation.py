@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from fastweights.clock import cpu_seconds
 from fastweights.errors import Unsupported
+from fastweights.services.trained_length import past_length
 from fastweights.store.models import Models
 from fastweights.store.root import Store
 
@@ -47,22 +48,10 @@ def ppl(
         "split": split,
         "mode": "stream" if stream else "cold",
         "reset_every": None if stream else window,
-        "warning": _too_long(loaded.lm, loaded.manifest.get("train_config", {}), read),
+        "warning": past_length(loaded, 0, read, "--reset-every {} starts afresh"),
         **found.as_dict(),
         "cpu_seconds": cpu_seconds(),
     }
-
-
-def _too_long(lm: Any, trained: dict[str, Any], read: int) -> str | None:
-    """What to say of a TTT model that reads so many tokens on end; docs/ttt.md has the measurement."""
-    length = trained.get("seq_len")
-    fast = lm.config.kind == "ttt_lm" and lm.config.attention is None
-    if not fast or not length or read <= length or trained.get("reading") == "streams":
-        return None
-    return (
-        f"the model was trained on {length} tokens at a time and read {read:,} on end: its weights grow as it reads,"
-        f" and past its length it may predict ever worse; --reset-every {length} starts afresh"
-    )
 
 
 def logits(

@@ -21,6 +21,7 @@ from fastweights.services.records import (
     MonitorRunDetail,
     MonitorSummary,
 )
+from fastweights.services.trained_length import past_length
 from fastweights.services.update_rules import natural_chunk
 from fastweights.store.root import Store
 from fastweights.store.runs import Follower, Runs, RunWriter
@@ -124,8 +125,15 @@ class MonitorService:
             error = str(problem) if isinstance(problem, FastweightsError) else f"{type(problem).__name__}: {problem}"
             raise
         finally:
-            writer.finish(status, monitor.summary(file).model_dump(), error)
+            summary = monitor.summary(file).model_copy(update={"warning": self._warning(options, monitor.tokens)})
+            writer.finish(status, summary.model_dump(), error)
         return self.get(writer.run_id)
+
+    def _warning(self, options: MonitorOptions, tokens: int) -> str | None:
+        if options.model == TOY:
+            return None
+        remedy = "a run for each text starts afresh; fastweights eval ppl --reset-every {} shows what that is worth"
+        return past_length(self.pool.open(options.model).loaded, 0, tokens, remedy)
 
 
 def _with_content(blocks: Iterable[bytes], source: str, *, blank: bool) -> Iterator[bytes]:

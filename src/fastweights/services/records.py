@@ -88,6 +88,7 @@ class Turn(Record):
     drift: float | None
     created_at: str
     seconds: float
+    warning: str | None = None  # the turn in which a TTT model came past the length that it was trained on
 
 
 class SessionInfo(Record):
@@ -326,6 +327,7 @@ class MonitorSummary(Record):
     drift: float | None  # largest rise of a canary since the start, at the end
     cpu_seconds: float
     tokens_per_cpu_second: float | None
+    warning: str | None = None  # a TTT model read past the length that it was trained on
 
 
 class MonitorRun(Record):
