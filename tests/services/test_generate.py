@@ -16,6 +16,8 @@ from fastweights.services.generate import OpenModel, draw, prefill
 from fastweights.services.generate_batch import draw_batch, untrained
 from fastweights.services.records import GenerateRequest, Sampling
 from fastweights.store.root import Store
+from fastweights.train.meta import read_adapting
+from tests.small_e2e import random_e2e
 from tests.small_models import save_random_model
 from tests.small_ttt import MIXERS, random_ttt, save_random_ttt
 
@@ -33,6 +35,20 @@ def prompts() -> list[list[int]]:
 
 def request(ids: list[int], **sampling: float) -> GenerateRequest:
     return GenerateRequest(prompt_tokens=ids, sampling=Sampling.model_validate({"max_new_tokens": 12, **sampling}))
+
+
+def test_e2e_models_learn_from_the_prompt_and_from_what_they_say() -> None:
+    lm = random_e2e(vocab=20)
+    model = OpenModel(LoadedModel("e2e", lm, IdsTokenizer(20, 1, 2), {}))
+    for ids in prompts():
+        drawn = draw(model, request(ids, temperature=0)).token_ids
+        whole = torch.tensor([[*ids, *drawn]])
+        logits, _ = read_adapting(lm, whole[:, :-1], whole[:, 1:])
+        logits[..., 1] = float("-inf")  # bos is never drawn
+        assert logits[0, len(ids) - 1 :].argmax(-1).tolist() == drawn
+    still = lm(whole[:, :-1])[0]
+    still[..., 1] = float("-inf")
+    assert still[0, len(ids) - 1 :].argmax(-1).tolist() != drawn
 
 
 @pytest.mark.parametrize("variant", MIXERS)

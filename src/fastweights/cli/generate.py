@@ -1,4 +1,4 @@
-"""``fastweights generate``: sample from a model; nothing is learned or stored."""
+"""``fastweights generate``: sample from a model; nothing is stored."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,8 @@ def generate(
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     allow_large_cpu: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Continue a prompt, or several side by side.
+    """Continue a prompt, or several side by side. Nothing is stored; a model that learns as it reads (TTT, TTT-E2E)
+    learns from prompt and sample, and forgets them.
 
     Parameters
     ----------

@@ -22,6 +22,7 @@ from fastweights.store.root import Store
 if TYPE_CHECKING:
     from fastweights.core.state import Weights
     from fastweights.models.decoding import AnyDecoder, SequenceDecoder
+    from fastweights.models.e2e_stream import E2EStream
     from fastweights.models.memory.context_nets import Memory
     from fastweights.models.registry import LoadedModel
 
@@ -122,7 +123,8 @@ class ModelPool:
 
 
 class GenerateService:
-    """Samples from a frozen model: no session, nothing is learned, nothing is stored."""
+    """Samples from a model: no session, nothing is stored. A model that learns as it reads (TTT, TTT-E2E) does so, from
+    the prompt and from its own words, and forgets it; others are frozen."""
 
     def __init__(self, store: Store, device: str | None = None, pool: ModelPool | None = None) -> None:
         self.pool = pool or ModelPool(store, device)
@@ -145,8 +147,13 @@ def draw(
 ) -> Generation:
     """One sequence of an open model."""
     started = time.monotonic()
-    carry, last = prefill(model.loaded, prompt_ids(model.loaded, request))
-    reply = model.reply(carry, last, request.sampling, on_text=on_token, cancelled=cancelled)
+    ids, stream = prompt_ids(model.loaded, request), _stream(model.loaded)
+    if stream is None:
+        carry, last = prefill(model.loaded, ids)
+    else:
+        stream.read(ids[:-1])
+        carry, last = stream.carry(), ids[-1]
+    reply = model.reply(carry, last, request.sampling, decoder=stream, on_text=on_token, cancelled=cancelled)
     return Generation(
         model_id=model.loaded.model_id,
         prompt=request.prompt,
@@ -156,6 +163,14 @@ def draw(
         stopped=reply.stopped,
         seconds=time.monotonic() - started,
     )
+
+
+def _stream(loaded: LoadedModel) -> E2EStream | None:
+    """Of a TTT-E2E model, what reads and learns."""
+    from fastweights.models.e2e import E2ETransformer
+    from fastweights.models.e2e_stream import E2EStream
+
+    return E2EStream(loaded.lm, loaded.tokenizer.bos_id) if isinstance(loaded.lm, E2ETransformer) else None
 
 
 def prompt_ids(loaded: LoadedModel, request: GenerateRequest) -> list[int]:
