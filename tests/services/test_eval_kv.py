@@ -59,7 +59,20 @@ def test_another_record_keeps_the_records_of_chunk_and_window() -> None:
     assert other.model["inner"]["learned_rates"]
 
 
-@pytest.mark.parametrize(("changes", "match"), [({"seeds": 0}, "seeds=0"), ({"preset": "laptop"}, "not of the KV")])
+@pytest.mark.parametrize("records", [16, 17, 100, 256])
+def test_any_number_of_records_that_can_be_far_makes_whole_chunks(records: int) -> None:
+    config = _config("kv_cpu", 0, None, records, None)
+    assert config.meta is not None
+    assert config.meta.kv is not None
+    assert (config.meta.kv.records, config.seq_len % 24) == (records, 0)
+    assert config.meta.kv.keys >= 2 * records
+    assert 32 <= config.meta.kv.queries < 32 + 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [({"records": 15}, "records=15: .* give 16"), ({"seeds": 0}, "seeds=0"), ({"preset": "laptop"}, "not of the KV")],
+)
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(FastweightsError, match=match):
         eval_kv(**changes)

@@ -102,7 +102,10 @@ def eval_kv(
 
 
 def _config(preset: str, seed: int, record: str | None, records: int | None, steps: int | None) -> TrainConfig:
-    """The preset's run with this seed. Another record keeps the records of a chunk and of a window."""
+    """The preset's run with this seed. Another record keeps the records of a chunk and of a window.
+
+    Another number of records: as many more queries as make whole chunks.
+    """
     base = load_config(preset)
     if base.meta is None or base.meta.kv is None:
         raise FastweightsError(f"preset {preset!r} is not of the KV task (meta.kv): give kv_cpu, or a YAML file")
@@ -110,15 +113,18 @@ def _config(preset: str, seed: int, record: str | None, records: int | None, ste
     if steps is not None:  # the easier tasks, too, come to their share of the run
         stages = [{**one.model_dump(), "until": max(1, one.until * steps // base.steps)} for one in base.meta.easier]
         changes |= {"meta.easier": stages, "schedule_steps": steps}
-    old = base.meta.kv
-    task = old.model_validate({**old.model_dump(), "record": record or old.record, "records": records or old.records})
-    if task.keys < 2 * task.records:  # twice the records must have keys, too
-        task = task.model_copy(update={"keys": 2 * task.records})
-    fields = {**base.model, "inner": {**base.model.get("inner", {})}}
-    if task.width != old.width:
-        model = base.model_for(task.vocab_size).model_dump()
-        fields["window"] = model["window"] * task.width // old.width
-        fields["inner"]["chunk"] = model["inner"]["chunk"] * task.width // old.width
+    old, count = base.meta.kv, records or base.meta.kv.records
+    keys = max(old.keys, 2 * count)  # twice the records must have keys, too
+    task = old.model_validate({**old.model_dump(), "record": record or old.record, "records": count, "keys": keys})
+    model = base.model_for(task.vocab_size)
+    assert isinstance(model, E2EConfig)
+    window, chunk = (n * task.width // old.width for n in (model.window, model.inner.chunk))
+    fields = {**base.model, "window": window, "inner": {**base.model.get("inner", {}), "chunk": chunk}}
+    while task.tokens % chunk:
+        task = task.model_copy(update={"queries": task.queries + 1})
+    least = reach_of(model.model_copy(update={"window": window})).far_gap(task.width)
+    if count < least:
+        raise FastweightsError(f"records={count}: none lies beyond the reach of attention; give {least} and more")
     changes |= {"meta.kv": task.model_dump(), "model": fields, "seq_len": task.tokens}
     return load_config(preset, changes)
 
