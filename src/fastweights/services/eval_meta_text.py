@@ -98,8 +98,9 @@ def eval_meta_text(
             config = base.model_copy(update={"seed": one})
             plain, meta, costs = _trained(config, cpu_seconds, text, tokenizer)
             found.append(costs | _measured(plain, meta, ids, tuning_bytes, scored_bytes, base.seq_len))
-            bits = ", ".join(f"{row} {value:.4f}" for row, value in found[-1]["windows"].items())
-            notice(f"seed {one}, windows: {bits}")
+            for read in READS:
+                bits = ", ".join(f"{row} {value:.4f}" for row, value in found[-1][read].items())
+                notice(f"seed {one}, {read}: {bits}")
     model = base.model_for(tokenizer.vocab_size)
     return {
         "preset": preset,
