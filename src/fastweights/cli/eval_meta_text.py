@@ -15,7 +15,7 @@ def meta_text(
     cpu_seconds: float = 120.0,
     seeds: int = 3,
     seed: int = 0,
-    scored_bytes: int = 1 << 16,
+    scored_bytes: int = 3 << 14,
     tuning_bytes: int = 1 << 14,
     out: Path | None = None,
 ) -> None:

@@ -53,7 +53,7 @@ def eval_meta_text(
     cpu_seconds: float = 120.0,
     seeds: int = 3,
     seed: int = 0,
-    scored_bytes: int = 1 << 16,
+    scored_bytes: int = 3 << 14,
     tuning_bytes: int = 1 << 14,
     notice: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
