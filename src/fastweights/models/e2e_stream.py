@@ -97,12 +97,12 @@ class E2EStream:
         own = self.reader.lm.fast_names
         return {name: value for name, value in self.decoder.carry().items() if name not in own}
 
-    def load(self, place: Place) -> None:
+    def load(self, carry: Place) -> None:
         """Continue from another place."""
-        self._begin(place.session)
-        self._ids = [*place.ids]
-        self._stem_TD[: len(place.ids)] = place.stem_TD
-        self.decoder.load(place.carry)
+        self._begin(carry.session)
+        self._ids = [*carry.ids]
+        self._stem_TD[: len(carry.ids)] = carry.stem_TD
+        self.decoder.load(carry.carry)
 
     def carry(self) -> Place:
         """Where it stands: a value."""
