@@ -83,7 +83,7 @@ def monitor(
     device
         auto, cpu, cuda or mps (default: TEXT_LM_DEVICE, else auto); the toy always runs on the CPU.
     chunk_tokens
-        Tokens that are read before each write (128).
+        Tokens that are read before each write (128; of an e2e model the chunk that it was trained with).
     lr
         Learning rate of the rule (0.05).
     rule

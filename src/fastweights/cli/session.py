@@ -58,7 +58,7 @@ def new(
         Id of the new session (default: made up).
     memory
         linear, low_rank (context nets), head, delta, ngram or mix: what is fast (docs/memory.md); the last three write
-        by rules of their own. A model that learns as it reads (ttt_lm) has fast
+        by rules of their own. A model that learns as it reads (ttt_lm, e2e) has fast
         weights and a rule of its own: leave out what follows down to --inner-steps.
     rank
         Of the low_rank memory.
@@ -73,7 +73,7 @@ def new(
     inner_steps
         Rule steps a chunk.
     chunk_tokens
-        Tokens that are read before each write.
+        Tokens that are read before each write (default: 64; of an e2e model the chunk that it was trained with).
     policy
         Guard policy: a YAML or JSON file, or a name: default (the one calibrated on the model, if one ships), observe,
         toy, starter.
