@@ -112,7 +112,7 @@ class Recurrence(RevertService[Meta]):
 
     def relive(self, meta: Meta, start: Commit, rest: Sequence[Lived]) -> Made:
         state = self.sessions.state(start)
-        for commit, frozen in rest:
+        for commit, frozen, *_ in rest:
             if commit.kind == "fork":
                 state = fresh_rule(state, self.initial(meta, start).state)
             elif not frozen:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from fastweights.cli import output
-from fastweights.cli.session_verbs import COMMIT_NAMES, add_revert, add_verbs, note_damaged
+from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs, note_damaged
 from fastweights.data.physics import Mode
 from fastweights.hints import validate_given
 from fastweights.models.nano_config import NanoLearning, Rule
@@ -178,4 +178,3 @@ def _errors(r: NanoSessionRun) -> tuple[float | None, ...]:
 
 
 add_verbs(app, service)
-add_revert(app, service)

@@ -91,7 +91,7 @@ class Exit(Exception):
         self.code = code
 
 
-VERBATIM = ("--message", "--prompt", "--text", "--canary-text")
+VERBATIM = ("--message", "--prompt", "--text", "--canary-text", "--probe", "--answer")
 """Options whose value is a text of the user's, which may look like an option."""
 
 

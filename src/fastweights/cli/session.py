@@ -6,6 +6,7 @@ from cyclopts import App
 
 from fastweights.cli import output
 from fastweights.cli.policies import named_policy
+from fastweights.cli.session_past import add_past
 from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs, note_damaged
 from fastweights.hints import validate_given
 from fastweights.services.records import SessionInfo, SessionOptions
@@ -135,3 +136,4 @@ def _describe(info: SessionInfo, own_rule: bool) -> str:
 
 
 add_verbs(app, service)
+add_past(app, service)

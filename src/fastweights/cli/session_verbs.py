@@ -9,20 +9,25 @@ from fastweights.cli import output
 
 if TYPE_CHECKING:
     from fastweights.services.revert import RevertService
-    from fastweights.services.session_records import CommitInfo, SessionDiff, TensorChange, VerifiedCommit
-    from fastweights.services.sessions import SessionService
+    from fastweights.services.session_records import (
+        CommitInfo,
+        SessionDiff,
+        TensorChange,
+        Verification,
+        VerifiedCommit,
+    )
 
-Service = Callable[[], "SessionService[Any]"]
+Service = Callable[[], "RevertService[Any]"]
 COMMIT_NAMES = "Commits are named head, head~2, init, by a tag, or by the first digits of an id (four or more)."
 
 
 def add_verbs(app: App, service: Service) -> None:
-    """``log fork tag diff checkout reset verify`` on ``app``, over the sessions of ``service``."""
-    for make in (_log, _fork, _tag, _diff, _checkout, _reset, _verify):
+    """``log fork tag diff checkout reset revert verify`` on ``app``, over the sessions of ``service``."""
+    for make in (_log, _fork, _tag, _diff, _checkout, _reset, _revert, _verify):
         app.command(make(service))
 
 
-def note_damaged(service: "SessionService[Any]") -> None:
+def note_damaged(service: "RevertService[Any]") -> None:
     """A notice for each session that a listing leaves out, since its ``meta.json`` cannot be read."""
     for name, why in service.sessions.damaged().items():
         output.current().notice(f"note: session {name} is left out: {why}")
@@ -195,29 +200,29 @@ def _reset(service: Service) -> Callable[..., None]:
     return reset
 
 
-def add_revert(app: App, service: "Callable[[], RevertService[Any]]") -> None:
-    """``revert`` on ``app``."""
+def _revert(service: Service) -> Callable[..., None]:
+    def revert(session: str, turn: str) -> None:
+        """A new commit with the state as if one turn had never been learned from; the history stays.
 
-    @app.command
-    def revert(session: str, commit: str) -> None:
-        """A new commit with the state as if one run had never been learned from; the history stays.
-
-        The other runs are computed again from what they recorded; the reverted one is lived through, but read without
-        learning. To take a revert back, revert its commit.
+        The others are computed again from what they recorded. A text session's turn is left out wholly, as if it had
+        never been sent: the messages after it are read again, and their replies drawn again with their seeds. A run of
+        Nano is lived through, but read without learning. To take a revert back, revert its commit.
 
         Parameters
         ----------
         session
             Session id.
-        commit
-            The number of a run (`show`), or a commit: a run, or another revert.
+        turn
+            The number of a turn or run (`show`), or a commit: a turn, a run, or another revert.
         """
-        info = service().revert(session, commit)
+        info = service().revert(session, turn)
         output.current().emit(info, lambda: f"{info.session_id}: reverted, head {info.head[:12]}")
+
+    return revert
 
 
 def _verify(service: Service) -> Callable[..., None]:
-    def verify(session: str, commit: str | None = None) -> None:
+    def verify(session: str, commit: str | None = None, *, without: str | None = None) -> None:
         """Recompute commits from their recorded inputs and compare bit for bit. Exit code 1 unless all are the same.
 
         Parameters
@@ -226,19 +231,43 @@ def _verify(service: Service) -> Callable[..., None]:
             Session id.
         commit
             One commit (default: the head's whole history).
+        without
+            Instead: whether the head equals, bit for bit, a session that never saw this turn or run (its number, or its
+            commit), which is computed from the initial state on.
         """
         shared = output.current()
-        told = None if shared.json else lambda done: output.write(_describe_verified(done) + "\n")
-        result = service().verify(session, commit, told)
-        counts = ((result.differs, "differ"), (result.damaged, "damaged"), (result.unverifiable, "unverifiable"))
-        rest = "".join(f", {n} {what}" for n, what in counts if n)
+
+        def told(done: "VerifiedCommit") -> None:
+            if not shared.json:
+                output.write(_describe_verified(done) + "\n")
+
+        if without is not None:
+            if commit is not None:
+                raise output.UsageError("verify: give a commit or --without, one of the two")
+            result = service().verify_without(session, without)
+            for done in result.commits:
+                told(done)
+        else:
+            result = service().verify(session, commit, told)
         for note in result.notes:
             shared.notice(f"note: {note}")
-        shared.emit(result, lambda: f"{result.session_id}: {result.verified} of {len(result.commits)} verified{rest}")
+        shared.emit(result, lambda: _describe_verification(result))
         if not result.ok:
             raise output.Exit(output.FAILED)
 
     return verify
+
+
+def _describe_verification(v: "Verification") -> str:
+    if v.without is not None:
+        w = v.without
+        same = "the head equals" if v.ok else "the head is not"
+        return (
+            f"{v.session_id}: {same} a session that never saw {w.kind} {w.turn} ({w.turns} others, from the start on)"
+        )
+    counts = ((v.differs, "differ"), (v.damaged, "damaged"), (v.unverifiable, "unverifiable"))
+    rest = "".join(f", {n} {what}" for n, what in counts if n)
+    return f"{v.session_id}: {v.verified} of {len(v.commits)} verified{rest}"
 
 
 def _describe_verified(c: "VerifiedCommit") -> str:

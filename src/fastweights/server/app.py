@@ -13,7 +13,18 @@ from starlette.concurrency import run_in_threadpool
 from fastweights.server import errors, web
 from fastweights.server.deps import Services, Settings
 from fastweights.server.gate import Gate
-from fastweights.server.routes import health, models, monitor, nano, redteam, sessions, sleep, stream, train
+from fastweights.server.routes import (
+    health,
+    models,
+    monitor,
+    nano,
+    redteam,
+    session_past,
+    sessions,
+    sleep,
+    stream,
+    train,
+)
 
 _LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
@@ -39,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.services = services
-    for module in (health, train, stream, models, sessions, monitor, redteam, nano, sleep):
+    for module in (health, train, stream, models, sessions, session_past, monitor, redteam, nano, sleep):
         app.include_router(module.router)
     errors.install(app)
     web.install(app, settings.web)

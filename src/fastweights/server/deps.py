@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastweights.services.generate import GenerateService
     from fastweights.services.monitor import MonitorService
     from fastweights.services.nano.sessions import NanoSessionService
+    from fastweights.services.session_meter import SessionMeter
 
 __all__ = ["ID_PATTERN", "Services", "Settings", "StrictJSONRoute", "Use"]
 
@@ -75,6 +76,12 @@ class Services:
     def chat(self) -> "ChatService":
         with self._lock:
             return self._made[0]
+
+    @cached_property
+    def session_meter(self) -> "SessionMeter":
+        from fastweights.services.session_meter import SessionMeter
+
+        return SessionMeter(self.chat)
 
     @property
     def generate(self) -> "GenerateService":

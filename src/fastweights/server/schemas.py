@@ -119,6 +119,14 @@ class RevertRequest(Record):
 
 
 class VerifyRequest(Record):
-    """Body of a verification. ``commit``: one commit (default: the head's whole history)."""
+    """Body of a verification. ``commit``: one commit (default: the head's whole history); ``without``: instead, whether
+    the head equals a session that never saw this turn or run (its number, or its commit)."""
 
     commit: Ref | None = None
+    without: Ref | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> "VerifyRequest":
+        if self.commit is not None and self.without is not None:
+            raise ValueError("give commit or without, one of the two")
+        return self

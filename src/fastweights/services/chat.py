@@ -7,7 +7,7 @@ the next one; nothing is kept in memory between turns, so a restart, a fork and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,14 @@ from fastweights.services import text_turn
 from fastweights.services.environment import environment
 from fastweights.services.generate import ModelPool, check_text
 from fastweights.services.records import Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
+from fastweights.services.revert import RevertService
 from fastweights.services.session_parts import Parts, PartsCache
-from fastweights.services.sessions import SessionService
 from fastweights.services.text_turn import OnEvent, Reader
 from fastweights.services.trained_length import past_length
 from fastweights.services.update_rules import has_own_rule, natural_chunk
-from fastweights.services.verify import CannotReplay, Made
+from fastweights.services.verify import Made
 from fastweights.store import atomic
-from fastweights.store.commits import Commit
+from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.meta import Meta
 from fastweights.store.root import Store, now
 from fastweights.store.sessions import Sessions
@@ -50,10 +50,10 @@ class OpenSession:
 
     @property
     def reader(self) -> Reader:
-        return Reader(self.parts, self.value, first=self.head.turn == 0)
+        return Reader(self.parts, self.value)
 
 
-class ChatService(SessionService[SessionInfo]):
+class ChatService(RevertService[SessionInfo]):
     """Text sessions of a store, and the verbs on them."""
 
     def __init__(self, store: Store, device: str | None = None, pool: ModelPool | None = None) -> None:
@@ -68,10 +68,12 @@ class ChatService(SessionService[SessionInfo]):
         return [info for meta in self.sessions.list() if (info := _readable(meta)) is not None]
 
     def show(self, session_id: str) -> SessionDetail:
-        """One session with the turns that its state has seen, oldest first."""
+        """One session with the turns that its state has seen, oldest first, and those that were taken back."""
         meta = self.sessions.meta(session_id)
-        turns = [_turn(commit) for commit in self.sessions.commits.transcript(meta.head)]
-        return SessionDetail(**_info(meta).model_dump(), turns=turns)
+        lived = [one for one in self.sessions.commits.lived(meta.head) if one.commit.kind == "turn"]
+        turns = [_turn(one.commit, one) for one in lived if not one.frozen]
+        back = [_turn(one.commit, one) for one in lived if one.frozen]
+        return SessionDetail(**_info(meta).model_dump(), turns=turns, reverted=back)
 
     def has_own_rule(self, model_id: str) -> bool:
         """Whether the model learns by a rule of its own; False of one that is no longer there."""
@@ -179,7 +181,7 @@ class ChatService(SessionService[SessionInfo]):
         return str(pick_device(self.pool.device))
 
     def initial(self, meta: Meta, root: Commit) -> Made:
-        made = _begin(self._pinned_parts(meta))
+        made = _begin(self.pinned_parts(meta))
         if not isinstance(said := root.record.get("session"), dict):
             return made
         own = {**said, "model": meta.model, "options": meta.options}
@@ -187,23 +189,40 @@ class ChatService(SessionService[SessionInfo]):
 
     def replay(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
         """Reads the message again, draws the reply again, and compares both with what was recorded."""
-        record = commit.record
-        kept = record.get("replay")
-        if not isinstance(kept, dict) or not isinstance(kept.get("reply_ids"), list):
-            raise CannotReplay("recorded before replies kept their tokens")
-        reader = self.open_session(meta.id, parent).reader
-        session, events, prompt_tokens = reader.read(record["prompt"], learn=True)
-        stop = text_turn.until(len(kept["reply_ids"])) if record["stopped"] == "cancelled" else None
-        sampling = Sampling.model_validate(record["sampling"])
-        answer = reader.answer(session, sampling, adapted=True, cancelled=stop)
-        reply, value, events = answer.reply, answer.session, [*events, *answer.events]
-        outputs = {
-            "prompt_tokens": prompt_tokens,
-            "events": [event.model_dump() for event in events],
-            "reply": reply.text,
-            "replay": {**kept, "reply_ids": reply.ids},
-        }
-        return Made(text_turn.snapshot(value), value.guard.to_json(), outputs)
+        at = self.open_session(meta.id, parent)
+        value, said = text_turn.again(at.parts, at.value, commit.record)
+        return Made(text_turn.snapshot(value), value.guard.to_json(), said)
+
+    def relive(self, meta: Meta, start: Commit, rest: Sequence[Lived]) -> Made:
+        """The same messages with the same seeds, as if those taken back had never been sent; the replies are drawn
+        anew. ``retold`` has what each turn says now."""
+        made = Made(self.sessions.state(start), start.guard, {"drift": start.record.get("drift")})
+        events, retold = [], []
+        for commit, made in self.lives(meta, start, rest):
+            if commit.kind == "turn":
+                said = dict(made.outputs)
+                own = said.pop("events")
+                events += own
+                retold.append({"commit": commit.id, **said, "frozen_reply": None, "events": len(own)})
+        return replace(made, outputs={"drift": made.outputs["drift"], "events": events, "retold": retold})
+
+    def lives(self, meta: Meta, start: Commit, rest: Iterable[Lived]) -> Iterator[tuple[Commit, Made]]:
+        """Each turn or fork of ``rest`` and what it makes, from ``start`` on; those taken back are left out.
+
+        A state goes through its snapshot between two turns, as between two that are sent.
+        """
+        parts = self.pinned_parts(meta)
+        state, guard, drift = self.sessions.state(start), start.guard, start.record.get("drift")
+        for commit, frozen, *_ in rest:
+            if frozen:
+                continue
+            if commit.kind == "fork":
+                state, said = fresh_rule(state, self.sessions.state(self.sessions.read(meta.root))), {"drift": drift}
+            else:
+                value = text_turn.restore(state, guard, parts, f"state before turn {commit.turn}")
+                value, said = text_turn.again(parts, value, commit.record)
+                state, guard, drift = text_turn.snapshot(value), value.guard.to_json(), said["drift"]
+            yield commit, Made(state, guard, said)
 
     # ------------------------------------------------------------------ opening
 
@@ -211,7 +230,7 @@ class ChatService(SessionService[SessionInfo]):
         """A session at a commit (None: its head). ``Conflict`` if its model has other weights than when it began."""
         meta = self.sessions.meta(session_id)
         commit = at or self.sessions.read(meta.head)
-        parts = self._pinned_parts(meta)
+        parts = self.pinned_parts(meta)
         try:
             state = self.sessions.state(commit)
             value = text_turn.restore(state, commit.guard, parts, f"state of session {session_id!r}")
@@ -221,7 +240,8 @@ class ChatService(SessionService[SessionInfo]):
             raise FastweightsError(f"session {session_id!r}: {error}") from None
         return OpenSession(meta, commit, parts, value)
 
-    def _pinned_parts(self, meta: Meta) -> Parts:
+    def pinned_parts(self, meta: Meta) -> Parts:
+        """What a session learns with. ``Conflict`` as :meth:`open_session`."""
         parts = self._parts.get(_options(meta))
         pinned = self.sessions.read(meta.root).record.get("model_sha256")
         if pinned != parts.loaded.checkpoint_sha256:
@@ -291,6 +311,9 @@ def _info(meta: Meta) -> SessionInfo:
     )
 
 
-def _turn(commit: Commit) -> Turn:
-    said = {key: value for key, value in commit.record.items() if key != "replay"}
-    return Turn.model_validate({**said, "turn": commit.turn, "commit": commit.id, "created_at": commit.created_at})
+def _turn(commit: Commit, lived: Lived | None = None) -> Turn:
+    """``lived``: as it is read on the path to a head."""
+    one = lived or Lived(commit)
+    own = {"turn": commit.turn, "commit": commit.id, "created_at": commit.created_at}
+    said = {key: value for key, value in one.record.items() if key != "replay"}
+    return Turn.model_validate({**said, **own, "retold": one.retold is not None, "reverted_by": one.by})

@@ -72,7 +72,8 @@ class Sampling(Record):
 class Turn(Record):
     """One answered message; a frozen one has the commit that it was answered from.
 
-    ``frozen_reply``: the same prompt and seed without any fast weight, where asked for."""
+    ``frozen_reply``: the same prompt and seed without any fast weight, where asked for. ``retold``: a revert of another
+    turn drew the reply anew. ``reverted_by``: the revert that took this turn back; reverting that takes it up again."""
 
     turn: int
     commit: str
@@ -89,6 +90,8 @@ class Turn(Record):
     created_at: str
     seconds: float
     warning: str | None = None  # the turn in which a TTT model came past the length that it was trained on
+    retold: bool = False
+    reverted_by: str | None = None
 
 
 class SessionInfo(Record):
@@ -110,9 +113,11 @@ class SessionInfo(Record):
 
 
 class SessionDetail(SessionInfo):
-    """One session with the turns on the path from its initial state to its head."""
+    """One session with the turns that its head has seen. ``reverted``: those that it has not, since a revert took them
+    back; ``n_turns`` counts both."""
 
     turns: list[Turn]
+    reverted: list[Turn] = []
 
 
 # ---------------------------------------------------------------- models and training

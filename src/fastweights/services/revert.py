@@ -1,21 +1,27 @@
 """Revert: a session's state as if one of its turns or runs had never been learned from.
 
 As with git, a revert is a new commit on top of the history. Its state is that of the same turns or runs, replayed from
-what they recorded, of which the reverted one is read frozen: the reader lives through it, and learns nothing from it.
+what they recorded, but for the reverted one. A turn of a text session is left out wholly, as if it had never been sent:
+the messages after it are read again, and their replies drawn again with the same seeds. A run of Nano is read frozen:
+its world went on, so the reader lives through it, and learns nothing from it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from fastweights.errors import Conflict, FastweightsError
+from fastweights.errors import Conflict, FastweightsError, NotFound
+from fastweights.services import diff as changes
 from fastweights.services.environment import environment
-from fastweights.services.sessions import SessionService
-from fastweights.services.verify import Made
+from fastweights.services.session_records import Verification, Without
+from fastweights.services.sessions import SessionService, taken_back
+from fastweights.services.verify import Made, verify
 from fastweights.store.commits import Commit, Lived
 from fastweights.store.meta import Meta
+from fastweights.store.refs import SHORT
 
 Info = TypeVar("Info")
 
@@ -25,8 +31,8 @@ class RevertService(SessionService[Info]):
 
     @abstractmethod
     def relive(self, meta: Meta, start: Commit, rest: Sequence[Lived]) -> Made:
-        """The state after ``rest``, from that of ``start``: turns or runs as they were recorded (the frozen ones read
-        without learning), and forks in which the rule forgets its momentum."""
+        """The state after ``rest``, from that of ``start``: turns or runs as they were recorded (the frozen ones left
+        out, or read without learning), and forks in which the rule forgets its momentum."""
 
     def revert(self, session_id: str, what: str) -> Info:
         """A new commit whose state has not learned from ``what``: the number of a turn or run, or a commit.
@@ -37,7 +43,7 @@ class RevertService(SessionService[Info]):
             meta = self.sessions.meta(session_id)
             head = self.sessions.read(meta.head)
             run, frozen = self._asked(meta, head, what)
-            made = self._without(meta, head, run.id, frozen)
+            made = self.without(meta, head, run.id, frozen)
             said = {"reverted": run.id, "reverted_kind": run.kind, "reverted_turn": run.turn, "frozen": frozen}
             self.sessions.commit(
                 session_id,
@@ -55,38 +61,88 @@ class RevertService(SessionService[Info]):
 
     def reverted(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
         """The state of a revert, computed again."""
-        return self._without(meta, parent, *commit.reverted)
+        return self.without(meta, parent, *commit.reverted)
+
+    def verify_without(self, session_id: str, what: str) -> Verification:
+        """Whether the head is, bit for bit, the state of a session that never saw ``what`` (a turn or run by its
+        number, or by its commit), nor anything else that was taken back.
+
+        That state is computed from the initial one on, which is itself made anew; no other stored state is used.
+        """
+        meta = self.sessions.meta(session_id)
+        head, root = self.sessions.read(meta.head), self.sessions.read(meta.root)
+        lived = self.sessions.commits.lived(head.id)
+        named, _ = self._named(meta, lived, what)
+        rest = [one._replace(frozen=True) if one.commit.id == named.id else one for one in lived]
+        seen = any(one.commit.id == named.id and not one.frozen for one in lived)
+        never: list[Made] = []  # the state of a session that never saw it
+
+        def anew() -> Made:
+            never.append(self.relive(meta, root, rest))
+            return replace(never[0], outputs={})
+
+        moved = head.id != root.id
+        result = verify(self, meta, [root, head] if moved else [root], anew={head.id: anew} if moved else None)
+        about = Without(
+            turn=named.turn,
+            kind=named.kind,
+            commit=named.id,
+            summary=self.summary(named),
+            reverted=not seen,
+            turns=sum(not one.frozen and one.commit.kind != "fork" for one in rest),
+        )
+        *others, last = result.commits
+        if last.status == "differs" and never:
+            told = f"it has seen {named.kind} {named.turn}" if seen else "the others do not give it"
+            apart = changes.overall(never[0].state, self.sessions.state(head))["l2"]
+            last = last.model_copy(
+                update={"problem": f"{told}: fast weights differ by {apart:.4g} (L2); {last.problem}"}
+            )
+        return result.model_copy(update={"without": about, "commits": [*others, last]})
 
     # ------------------------------------------------------------------ inside
 
+    def _named(self, meta: Meta, lived: Sequence[Lived], what: str) -> tuple[Commit, Commit]:
+        """(turn or run, commit) that ``what`` names, a number or a commit; of a revert what it reverted, and itself."""
+        by_turn = {str(one.commit.turn): one.commit for one in lived if one.commit.kind != "fork"}
+        try:
+            named = by_turn.get(what) or self.sessions.find(meta.id, what)
+        except NotFound:
+            if not what.isdecimal():
+                raise
+            raise NotFound(
+                f"{what[:80]!r} is not among the {len(by_turn)} turns or runs that the head of session {meta.id!r} has "
+                "seen: `show` lists them"
+            ) from None
+        meant = self.sessions.read(named.reverted[0]) if named.kind == "revert" else named
+        if meant.kind not in ("turn", "run"):
+            raise FastweightsError(
+                f"{what[:80]!r} is a commit of kind {meant.kind!r}: give a turn, a run, or a revert of one (`log`)"
+            )
+        return meant, named
+
     def _asked(self, meta: Meta, head: Commit, what: str) -> tuple[Commit, bool]:
         """(turn or run, whether it shall be frozen)."""
-        lived = {one.commit.id: one for one in self.sessions.commits.lived(head.id)}
-        runs = [one.commit for one in lived.values() if one.commit.kind != "fork"]
-        if what.isdecimal() and (found := next((c for c in runs if c.turn == int(what)), None)) is not None:
-            named = found
-        else:
-            named = self.sessions.find(meta.id, what)
-        name, frozen = repr(what[:80]), True
-        if named.kind == "revert":
-            run_id, was = named.reverted
-            named, frozen = self.sessions.read(run_id), not was
-        if named.kind not in ("turn", "run"):
+        lived = self.sessions.commits.lived(head.id)
+        meant, named = self._named(meta, lived, what)
+        frozen = not (named.kind == "revert" and named.reverted[1])
+        if (one := next((x for x in lived if x.commit.id == meant.id), None)) is None:
             raise FastweightsError(
-                f"{name} is a commit of kind {named.kind!r}: only turns, runs and reverts can be reverted (`log`)"
-            )
-        if (one := lived.get(named.id)) is None:
-            raise FastweightsError(
-                f"{name} is not among the {len(runs)} turns or runs that the head of session {meta.id!r} has seen: "
-                "`show` lists them"
+                f"{what[:80]!r} is not among the {len(lived)} turns or runs that the head of session {meta.id!r} has "
+                "seen: `show` lists them"
             )
         if one.frozen == frozen:
-            now = "read frozen" if frozen else "learned from"
-            raise Conflict(f"{name} is {now} already: revert the revert of it to change that (`log`)")
-        return named, frozen
+            back = f" (`revert {one.by[:SHORT]}`)" if one.by else ""
+            raise Conflict(
+                f"{what[:80]!r} {taken_back(meant.kind, frozen)} already: revert the revert of it to change that{back}"
+            )
+        return meant, frozen
 
-    def _without(self, meta: Meta, parent: Commit, run_id: str, frozen: bool) -> Made:
-        """Replayed from the latest stored state that has seen the same up to the run, which is mostly its parent."""
+    def without(self, meta: Meta, parent: Commit, run_id: str, frozen: bool) -> Made:
+        """The state of ``parent`` had the run been frozen, or (``frozen`` False) had it not been.
+
+        Replayed from the latest stored state that has seen the same up to the run, which is mostly its parent.
+        """
         commits = self.sessions.commits
         lived = [one._replace(frozen=frozen) if one.commit.id == run_id else one for one in commits.lived(parent.id)]
         at = next(i for i, one in enumerate(lived) if one.commit.id == run_id)

@@ -54,6 +54,10 @@ class Parts(ABC):
         """The reader goes on over a chunk, and nothing is learned, nor is any fast weight read."""
 
     @abstractmethod
+    def read_frozen(self, carry: Any, chunk: Chunk) -> tuple[float, Any]:
+        """Loss (nats per token) and next carry of the model without any fast weight, from such a carry on."""
+
+    @abstractmethod
     def answer(
         self,
         session: Session,
@@ -76,6 +80,18 @@ class MemoryParts(Parts):
 
     def skim(self, fast: FastState, chunk: Chunk) -> FastState:
         return replace(fast, carry=self.learner.prepare(chunk, fast.carry).inputs["features"]["carry"])
+
+    def read_frozen(self, carry: Any, chunk: Chunk) -> tuple[float, Any]:
+        import torch
+
+        from fastweights.core.losses import cross_entropy_B
+
+        lm = self.loaded.lm
+        tokens_BT, targets_BT, mask_BT = (t.to(lm.head.weight.device) for t in chunk[:3])
+        with torch.no_grad():
+            h_BTD, after = lm.hidden(tokens_BT, carry["lm"])
+            loss_B = cross_entropy_B(lm.logits(h_BTD), targets_BT, mask_BT)
+        return float(loss_B), {**carry, "lm": after, "last_B": targets_BT[:, -1]}
 
     def answer(
         self,
@@ -147,6 +163,10 @@ class OwnRuleParts(Parts):
 
     def skim(self, fast: FastState, chunk: Chunk) -> FastState:
         return replace(fast, carry=self.model.skim(self.learner.init().weights, chunk, fast.carry))
+
+    def read_frozen(self, carry: Any, chunk: Chunk) -> tuple[float, Any]:
+        state = replace(self.learner.init(), carry=carry)
+        return float(self.learner.score(state, chunk)), self.skim(state, chunk).carry
 
     def answer(
         self,

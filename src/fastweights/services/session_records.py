@@ -127,9 +127,24 @@ class VerifiedCommit(_Record):
     recomputed: str | None
 
 
+class Without(_Record):
+    """The turn or run that ``verify`` left out, with its commit. ``reverted``: the head has not learned from it, which
+    ``verify`` then certifies. ``turns``: how many others were computed, from the initial state on."""
+
+    turn: int
+    kind: CommitKind
+    commit: str
+    summary: str
+    reverted: bool
+    turns: int
+
+
 class Verification(_Record):
     """Commits recomputed from their recorded inputs and their parents' states, oldest first. ``ok``: all of them are
-    verified. ``notes``: how this machine differs from the one that made them."""
+    verified. ``notes``: how this machine differs from the one that made them.
+
+    With ``without``: the initial commit and the head; ``recomputed`` of the head is the state of a session that never
+    saw that turn, made from the initial state on. ``ok``: the head is that state bit for bit."""
 
     session_id: str
     ok: bool
@@ -139,4 +154,5 @@ class Verification(_Record):
     unverifiable: int
     environment: Environment
     notes: list[str]
+    without: Without | None = None
     commits: list[VerifiedCommit]

@@ -188,9 +188,16 @@ class SessionService(ABC, Generic[Info]):
         return base, _until(chain_a, base), _until(chain_b, base)
 
 
+def taken_back(kind: str, frozen: bool) -> str:
+    """What a revert does with a turn or run, for a sentence."""
+    if not frozen:
+        return "is learned from again"
+    return "is read frozen" if kind == "run" else "is left out"
+
+
 def _reverted(commit: Commit) -> str:
-    what = f"{commit.record.get('reverted_kind', 'turn')} {commit.record.get('reverted_turn')}"
-    return f"{what} is read frozen" if commit.reverted[1] else f"{what} is learned from again"
+    kind = str(commit.record.get("reverted_kind", "turn"))
+    return f"{kind} {commit.record.get('reverted_turn')} {taken_back(kind, commit.reverted[1])}"
 
 
 def _until(chain: list[Commit], base: str | None) -> list[Commit]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastweights.guard.event import Event
 from fastweights.services.records import Sampling
 from fastweights.services.session_parts import Answer, Parts
+from fastweights.services.verify import CannotReplay
 
 if TYPE_CHECKING:
+    from fastweights.data.tokenizer import Tokenizer
     from fastweights.guard.state import Session
 
 OnEvent = Callable[[str, Any], None]
@@ -19,11 +21,10 @@ _LOOK_BACK = 80  # characters
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """The moving parts of a session and its value at a commit. ``first``: nothing was said before."""
+    """The moving parts of a session and its value at a commit."""
 
     parts: Parts
     value: Session
-    first: bool
 
     def read(self, message: str, *, learn: bool, on_event: OnEvent | None = None) -> tuple[Session, list[Event], int]:
         """The session after the message, one event a chunk, and how many tokens it has; without ``learn`` only the
@@ -34,7 +35,7 @@ class Reader:
         tokenizer = self.parts.loaded.tokenizer
         session = _next_message(self.value)
         last = int(session.fast.carry["last_B"][0])
-        ids = tokenizer.encode(_as_paragraph(message, after=tokenizer.decode_bytes([last]), first=self.first))
+        ids = message_ids(tokenizer, message, last, first=session.guard.chunks == 0)
         chunks = next_token_chunks(last, ids, self.parts.chunk_tokens)
         events: list[Event] = []
         if not learn:
@@ -76,6 +77,32 @@ class Reader:
         )
 
 
+def again(parts: Parts, session: Session, record: Mapping[str, Any]) -> tuple[Session, dict[str, Any]]:
+    """A recorded turn once more: its message read from ``session`` on, its reply drawn with the same seed.
+
+    Returns the session after it and what the turn's record says now. A reply that was cancelled ends after as many
+    tokens as it had then. Raises :class:`CannotReplay` where that was not recorded.
+    """
+    kept = record.get("replay")
+    if not isinstance(kept, dict) or not isinstance(kept.get("reply_ids"), list):
+        raise CannotReplay("recorded before replies kept their tokens")
+    reader = Reader(parts, session)
+    session, events, prompt_tokens = reader.read(record["prompt"], learn=True)
+    stop = until(len(kept["reply_ids"])) if record["stopped"] == "cancelled" else None
+    sampling = Sampling.model_validate(record["sampling"])
+    answer = reader.answer(session, sampling, adapted=True, cancelled=stop)
+    events = [*events, *answer.events]
+    return answer.session, {
+        "prompt_tokens": prompt_tokens,
+        "events": [event.model_dump() for event in events],
+        "drift": events[-1].drift if events else record.get("drift"),
+        "reply": answer.reply.text,
+        "reply_tokens": answer.reply.tokens,
+        "stopped": answer.reply.stopped,
+        "replay": {**kept, "reply_ids": answer.reply.ids},
+    }
+
+
 def snapshot(session: Session) -> bytes:
     """The bytes of the session's state (its guard's histories are JSON beside it)."""
     from fastweights.core.state import to_tensors
@@ -103,6 +130,11 @@ def until(tokens: int) -> Callable[[], bool]:
         return left[0] < 0
 
     return cancelled
+
+
+def message_ids(tokenizer: Tokenizer, message: str, last: int, *, first: bool) -> list[int]:
+    """What a session reads of a message after token ``last``; ``first``: nothing was said before."""
+    return tokenizer.encode(_as_paragraph(message, after=tokenizer.decode_bytes([last]), first=first))
 
 
 def _as_paragraph(message: str, *, after: bytes, first: bool) -> str:

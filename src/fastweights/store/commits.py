@@ -4,6 +4,7 @@ A commit is a JSON object in ``objects/`` whose id is its SHA-256; it names its 
 id vouches for the whole history behind it.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -48,17 +49,37 @@ class Commit:
         return str(self.record.get("reverted")), bool(self.record.get("frozen", True))
 
     @property
+    def retold(self) -> dict[str, dict[str, Any]]:
+        """Of a revert: {commit of a turn: the fields of its record that are others now}, in order, of the turns that
+        it replayed. Their events lie in the record one after the other; ``events`` counts them."""
+        events, found = iter(self.record.get("events") or ()), {}
+        for one in (self.record.get("retold") or ()) if self.kind == "revert" else ():
+            own = list(itertools.islice(events, one["events"]))
+            found[one["commit"]] = {**{k: v for k, v in one.items() if k != "commit"}, "events": own}
+        return found
+
+    @property
     def files(self) -> dict[str, str]:
         """{path in the session's folder: SHA-256 of the object} of the files that belong to this commit."""
         return dict(self.record.get("files") or {})
 
 
 class Lived(NamedTuple):
-    """A turn or run that a state has seen, or a fork in which the rule forgot its momentum. ``frozen``: a revert took
-    it back, so it was read without learning."""
+    """A turn or run that a state has seen, or a fork in which the rule forgot its momentum. ``frozen``: a revert
+    (``by``) took it back, so that nothing was learned from it. ``retold``: the fields of its record that are others
+    since a revert replayed it. ``stored``: its commit's own state is the one on this path: nothing before it was taken
+    back since."""
 
     commit: Commit
-    frozen: bool
+    frozen: bool = False
+    by: str | None = None
+    retold: Mapping[str, Any] | None = None
+    stored: bool = True
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the turn says on this path."""
+        return {**self.commit.record, **(self.retold or {})}
 
 
 class Commits:
@@ -114,12 +135,23 @@ class Commits:
             path.append(commit)
             at = commit.to if commit.kind == "reset" else commit.parent
         found: dict[str, Lived] = {}
+        out: dict[str, str] = {}  # what is taken back, and the revert that did it
+        then: dict[str, frozenset[str]] = {}  # the same when a commit was made
         for commit in reversed(path):
             if commit.kind in ("turn", "run", "fork"):
-                found[commit.id] = Lived(commit, False)
+                found[commit.id], then[commit.id] = Lived(commit), frozenset(out)
             elif commit.kind == "revert":
-                run, frozen = commit.reverted
-                found[run] = found[run]._replace(frozen=frozen)
+                what, frozen = commit.reverted
+                if frozen:
+                    out[what] = commit.id
+                else:
+                    out.pop(what, None)
+                for one, retold in commit.retold.items():
+                    found[one] = found[one]._replace(retold=retold)
+        before: set[str] = set()
+        for one in found:
+            found[one] = found[one]._replace(frozen=one in out, by=out.get(one), stored=then[one] == before)
+            before |= {one} & out.keys()
         return [*found.values()]
 
     def put(

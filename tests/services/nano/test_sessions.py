@@ -181,7 +181,7 @@ def test_what_cannot_be_reverted(service: NanoSessionService) -> None:
     head = service.sessions.head("s1")
     for what, error, said in (
         ("1", Conflict, "frozen already"),
-        ("2", NotFound, "is no commit"),
+        ("2", NotFound, "not among the 1 turns or runs"),
         ("init", FastweightsError, "kind 'init'"),
         ("nothing", NotFound, "is no commit"),
     ):

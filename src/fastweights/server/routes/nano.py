@@ -9,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastweights.data.physics import Mode
 from fastweights.server.deps import ID_PATTERN, StrictJSONRoute, Use
 from fastweights.server.errors import documented
-from fastweights.server.routes.session_verbs import Commit, OtherId, SessionId, add_revert, add_verbs
+from fastweights.server.routes.session_verbs import Commit, OtherId, SessionId, add_verbs
 from fastweights.server.streams import EventStream, in_thread
 from fastweights.services.index import StoreIndex, store_index
 from fastweights.services.nano.lab_records import NanoModelInfo, NanoSimulate, NanoSimulation, NanoTransactions
@@ -145,6 +145,5 @@ async def model(
 
 
 add_verbs(nano, lambda services: services.nano, NanoSession)
-add_revert(nano, lambda services: services.nano, NanoSession)
 router.include_router(nano)
 router.include_router(lab)

@@ -20,15 +20,14 @@ from fastweights.services.session_records import CommitInfo, SessionDiff, TagInf
 
 if TYPE_CHECKING:
     from fastweights.services.revert import RevertService
-    from fastweights.services.sessions import SessionService
 
 SessionId = Annotated[str, Path(pattern=ID_PATTERN)]
 OtherId = Annotated[str, Query(pattern=ID_PATTERN)]
 Commit = Annotated[Ref, Query()]
 
 
-def add_verbs(router: APIRouter, service: "Callable[[Services], SessionService[Any]]", info: type) -> None:
-    """``/{session_id}/log fork tags tag diff checkout reset verify`` on ``router``.
+def add_verbs(router: APIRouter, service: "Callable[[Services], RevertService[Any]]", info: type) -> None:
+    """``/{session_id}/log fork tags tag diff checkout reset revert verify`` on ``router``.
 
     ``info``: the record that the service gives for a session.
     """
@@ -81,17 +80,17 @@ def add_verbs(router: APIRouter, service: "Callable[[Services], SessionService[A
         to = body.to if body else None
         return await in_thread(services, lambda: service(services).reset(session_id, to))
 
-    @verb("POST", "verify", response_model=Verification)
-    async def verify(session_id: SessionId, services: Use, body: VerifyRequest | None = None) -> Any:
-        """Recompute commits from their recorded inputs and compare bit for bit."""
-        ref = body.commit if body else None
-        return await in_thread(services, lambda: service(services).verify(session_id, ref))
-
-
-def add_revert(router: APIRouter, service: "Callable[[Services], RevertService[Any]]", info: type) -> None:
-    """``/{session_id}/revert`` on ``router``."""
-
-    @router.post("/{session_id}/revert", response_model=info)
+    @verb("POST", "revert", response_model=info)
     async def revert(session_id: SessionId, body: RevertRequest, services: Use) -> Any:
         """A new commit with the state as if one turn or run had never been learned from; the history stays."""
         return await in_thread(services, lambda: service(services).revert(session_id, body.commit))
+
+    @verb("POST", "verify", response_model=Verification)
+    async def verify(session_id: SessionId, services: Use, body: VerifyRequest | None = None) -> Any:
+        """Recompute commits from their recorded inputs and compare bit for bit; or, `without` a turn, whether the head
+        equals a session that never saw it."""
+        asked = body or VerifyRequest()
+        if asked.without is not None:
+            without = asked.without
+            return await in_thread(services, lambda: service(services).verify_without(session_id, without))
+        return await in_thread(services, lambda: service(services).verify(session_id, asked.commit))

@@ -121,7 +121,7 @@ class NanoSessionService(RevertService[NanoSession]):
     def lived(self, session_id: str) -> builtins.list[tuple[NanoSessionRun, Commit]]:
         """The runs that the session's state has seen, oldest first, each with its commit."""
         lived = self.sessions.commits.lived(self.sessions.meta(session_id).head)
-        return [(_run(c, frozen), c) for c, frozen in lived if c.kind == "run"]
+        return [(_run(c, frozen), c) for c, frozen, *_ in lived if c.kind == "run"]
 
     # ------------------------------------------------------------------ change
 
@@ -219,7 +219,7 @@ class NanoSessionService(RevertService[NanoSession]):
         """The same steps of the same world; ``replayed`` has the figures of each run that learned."""
         state, guard, drift = self.sessions.state(start), start.guard, start.record.get("drift")
         events, replayed = [], []
-        for commit, frozen in rest:
+        for commit, frozen, *_ in rest:
             if commit.kind == "fork":
                 state = fresh_rule(state, self.sessions.state(self.sessions.read(meta.root)))
                 continue
