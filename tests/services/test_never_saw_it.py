@@ -14,25 +14,7 @@ from tests.small_models import save_random_model
 from tests.small_ttt import save_random_ttt
 
 KINDS = ("linear", "ngram", "mix", "ttt")
-WORDS = [
-    "the",
-    "tower",
-    "of",
-    "Bora",
-    "holds",
-    "seven",
-    "green",
-    "lamps",
-    "and",
-    "no",
-    "one",
-    "knows",
-    "who",
-    "lit",
-    "them",
-    "at",
-    "noon",
-]
+WORDS = ("tower", "Bora", "seven", "green", "lamps", "no one", "knows", "who", "lit them", "at noon,")
 
 
 @pytest.fixture
