@@ -364,7 +364,18 @@ class RecurrenceMachine(SessionMachine):
     def teardown(self) -> None:
         if hasattr(self, "folder"):
             self.check_at_the_end()
+            self.check_what_was_never_seen()
         super().teardown()
+
+    def check_what_was_never_seen(self) -> None:
+        """A session that no rule was forgotten in is one that was only ever told what it has seen."""
+        for session, head in self.heads.items():
+            words = [word for word in self.said[head] if isinstance(word, int)]
+            if "forget" not in self.said[head] and len(words) < len(self.said[head]):
+                name = self.make(f"never-{session}")
+                for word in words:
+                    self.say(name, word)
+                assert self.service.sessions.head(name).state == self.states[head]
 
 
 class ChatMachine(SessionMachine):
@@ -389,7 +400,18 @@ class ChatMachine(SessionMachine):
     def teardown(self) -> None:
         if hasattr(self, "folder"):
             self.check_at_the_end()
+            self.check_what_was_never_seen()
         super().teardown()
+
+    def check_what_was_never_seen(self) -> None:
+        """A session that no rule was forgotten in is one that was only ever told what it has seen."""
+        for session, head in self.heads.items():
+            words = [word for word in self.said[head] if isinstance(word, int)]
+            if "forget" not in self.said[head] and len(words) < len(self.said[head]):
+                name = self.make(f"never-{session}")
+                for word in words:
+                    self.say(name, word)
+                assert self.service.sessions.head(name).state == self.states[head]
 
 
 def run_machine(machine: type[SessionMachine], examples: int, steps: int) -> None:

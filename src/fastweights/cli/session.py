@@ -123,6 +123,7 @@ def show(session: str) -> None:
     chats = service()
     detail = chats.show(session)
     text = [_describe(detail, chats.has_own_rule(detail.model)), *(describe_turn(turn) for turn in detail.turns)]
+    text += [f"taken back: turn {t.turn} by {(t.reverted_by or '')[:8]}: {t.prompt}" for t in detail.reverted]
     output.current().emit(detail, lambda: "\n\n".join(text))
 
 
