@@ -58,7 +58,7 @@ def harvest(
         for one in sessions.commits.lived(meta.head):
             if one.commit.kind == "turn" and not one.frozen and one.commit.id not in seen:
                 seen.add(one.commit.id)
-                found.append((one.commit, at))
+                found.append((replace(one.commit, record=one.record), at))
     latest = sorted(found, key=lambda pair: (pair[0].created_at, pair[0].id))[-max_memories:]
     turns: dict[int, list[Commit]] = {}
     for commit, at in latest:
