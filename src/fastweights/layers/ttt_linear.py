@@ -42,8 +42,8 @@ def dual(
 ) -> tuple[Tensor, Fast]:
     """:func:`fastweights.layers.ttt_inner.whole_chunks` for :class:`Linear`, its ``z`` normalised over D.
 
-    Once differentiable; forward and backward together take about half the time of autograd's, on one CPU thread for
-    TTT-Linear without bias and gain a third (:mod:`~fastweights.layers.ttt_linear_cpu`).
+    Once differentiable; forward and backward together take about half the time of autograd's. On one CPU thread
+    without bias and gain it is :mod:`~fastweights.layers.ttt_linear_cpu`'s loop.
     """
     tokens = Tokens(q_NPLD, k_NPLD, target.shift_LD, c_NPL1)
     plain = fast.b_1F is None and target.scale_1D is None and not (seen_LL.requires_grad or last.requires_grad)
