@@ -53,7 +53,9 @@ def sleep(
 
     started, created = time.process_time(), now()
     if request.nano is not None:
-        raise Unsupported("nano: sleep of Nano sessions is under way; leave it out")
+        from fastweights.services.nano.sleep import nano_sleep
+
+        return nano_sleep(store, request, note)
     models = Models(store)
     model_id = request.model_id or new_id("sleep")
     check_free(models, model_id)

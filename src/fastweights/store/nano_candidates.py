@@ -14,10 +14,9 @@ from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.store import atomic
 from fastweights.store.index import folder_ids
 from fastweights.store.locks import Locks
-from fastweights.store.nano_files import BASE, META
+from fastweights.store.nano_files import BASE, CANDIDATE, META
 from fastweights.store.root import Store, check_id
 
-RECORD = "sleep.json"
 _STATUSES = ("sleep_candidate", "ready", "rejected")
 
 
@@ -42,7 +41,7 @@ class NanoCandidates:
 
     def get(self, model_id: str) -> dict[str, Any] | None:
         """The record; None if no sleep has made such a base."""
-        path = self.store.path(BASE, check_id("model", model_id), RECORD)
+        path = self.store.path(BASE, check_id("model", model_id), CANDIDATE)
         try:
             record = atomic.read_json(path)
         except NotFound:
@@ -54,7 +53,7 @@ class NanoCandidates:
 
     def put(self, model_id: str, record: dict[str, Any]) -> None:
         """Makes a candidate of the files that are in its folder already."""
-        atomic.write_json(self.store.path(BASE, check_id("model", model_id), RECORD), {**record, "id": model_id})
+        atomic.write_json(self.store.path(BASE, check_id("model", model_id), CANDIDATE), {**record, "id": model_id})
 
     def update(self, model_id: str, *, only: Collection[str], **changes: Any) -> dict[str, Any]:
         """Changes fields, if its status is one of ``only``."""

@@ -13,10 +13,12 @@ from fastweights.errors import Corrupt, FastweightsError
 from fastweights.store import atomic, tensors
 from fastweights.store.objects import sha256
 from fastweights.store.root import Store
+from fastweights.store.sleep_files import check_candidate
 
 METRICS = "metrics.json"
 BASE, NANO_RUNS = "base", "nano_runs"
 CHECKPOINT, META = "base_checkpoint.safetensors", "base_meta.json"
+CANDIDATE = "sleep.json"
 REQUEST, PER_STEP, UPDATES, SUMMARY, PLOT = (
     "request.json",
     "per_step.csv",
@@ -29,7 +31,7 @@ Problem = tuple[Literal["error", "warning", "note"], Path, str]
 
 
 def check_base(store: Store, mode: str) -> Iterator[Problem]:
-    """A base model: its record, and the checkpoint that the record vouches for."""
+    """A base model: its record, and the checkpoint that the record vouches for; of a sleep candidate its evidence."""
     again = f"`fastweights nano pretrain --mode {mode}` makes it anew"
     meta, checkpoint = store.path(BASE, mode, META), store.path(BASE, mode, CHECKPOINT)
     if not meta.exists():
@@ -42,6 +44,11 @@ def check_base(store: Store, mode: str) -> Iterator[Problem]:
     except FastweightsError as error:
         yield "error", meta.parent, f"{error}; {again}"
         return
+    if (path := store.path(BASE, mode, CANDIDATE)).exists():
+        try:
+            yield from check_candidate(meta.parent, atomic.read_json(path))
+        except FastweightsError as error:
+            yield "error", path, f"{error}; delete the folder, and sleep again"
     if (found := sha256(data)) != (said := record.get("checkpoint_sha256")):
         yield "error", checkpoint, f"has SHA-256 {found[:12]}…, its record says {str(said)[:12]}…; {again}"
 

@@ -22,6 +22,7 @@ from fastweights.services.nano.plot import NO_PLOTS, can_plot, curves_png
 from fastweights.services.nano.records import NanoBase, NanoEvalRequest, NanoRun, NanoRunRequest, NanoUpdate
 from fastweights.services.nano.rows import per_step_csv
 from fastweights.store import atomic
+from fastweights.store.nano_candidates import NanoCandidates
 from fastweights.store.nano_files import (
     BASE,
     CHECKPOINT,
@@ -55,12 +56,13 @@ class NanoService:
 
     def __init__(self, store: Store, note: Note = lambda _: None) -> None:
         self.store, self.note = store, note
+        self.candidates = NanoCandidates(store)
 
     # ------------------------------------------------------------------ base models
 
     def base_record(self, mode: Mode) -> NanoBase:
         """What is known of the base model; :class:`NotFound` if there is none yet."""
-        path = self.store.path(BASE, mode, META)
+        path = self.store.path(BASE, self.candidates.current(mode), META)
         if not path.is_file():
             raise NotFound(f"no base model for mode {mode!r}: `fastweights nano pretrain --mode {mode}` makes one")
         try:
@@ -73,7 +75,8 @@ class NanoService:
             ) from None
 
     def base(self, mode: Mode) -> LoadedBase:
-        """The base model of that mode, checked; the first call trains it (about a second)."""
+        """The base model of that mode, checked: the sleep candidate approved last, else the one that was trained; the
+        first call trains it (about a second)."""
         import torch
 
         from fastweights.models.nano import NanoSSM, shapes_of
@@ -85,7 +88,8 @@ class NanoService:
             record = self.pretrain(mode)
         expect = {name: (shape, torch.float32) for name, shape in shapes_of(record.config).items()}
         try:
-            tensors, _ = load_tensors(self.store.path(BASE, mode, CHECKPOINT), record.checkpoint_sha256, expect)
+            file = self.store.path(BASE, self.candidates.current(mode), CHECKPOINT)
+            tensors, _ = load_tensors(file, record.checkpoint_sha256, expect)
         except (NotFound, Corrupt) as error:
             raise Corrupt(f"{error}; `fastweights nano pretrain --mode {mode}` makes it anew") from None
         return LoadedBase(NanoSSM(record.config, tensors), record)
