@@ -199,3 +199,25 @@ def test_the_clock(talked: Store) -> None:
     assert len(found) == 2
     assert said.count("nothing was learned since the last sleep") == 1
     assert waits == [60, 60, 60]
+
+
+def test_a_sleep_that_is_cut_off_leaves_no_candidate(talked: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_args: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Models, "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            asleep(talked, mode="replay", model_id="night", train_steps=1)
+    assert Candidates(talked).list() == []
+    assert Models(talked).resolve(None) == "tiny"
+    assert fsck(talked, repair=True).ok
+    assert not talked.path(MODELS, "night").exists()
+    asleep(talked, mode="replay", model_id="night", train_steps=1)
+
+
+def test_evidence_of_other_weights_is_found(talked: Store) -> None:
+    asleep(talked, mode="replay", model_id="night", train_steps=1)
+    path = Models(talked).path("night") / SLEEP_MANIFEST
+    atomic.write_json(path, {**atomic.read_json(path), "checkpoint_sha256": "0" * 64})
+    assert any("other weights" in found.problem for found in fsck(talked).findings)

@@ -22,8 +22,8 @@ OFTEN, _MOST = 16, 1 << 15
 """Places of core text that read a row of its own, and how many such rows there are at most."""
 _BLOCK = 1 << 16
 _SPAN = (4.0, 8.0, 14.0)  # bytes that the orders of a new table reach back
-_ROWS = (1 << 14, 1 << 20)
-_SPARSE = 96  # rows of a new table for each that is wanted: so many fewer core places read one by chance
+_ROWS = (1 << 14, 1 << 18)
+_SPARSE = 48  # rows of a new table for each that is wanted: so many fewer core places read one by chance
 
 
 class Chosen(NamedTuple):
