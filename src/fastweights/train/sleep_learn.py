@@ -34,7 +34,7 @@ from fastweights.train.sleep_rows import Chosen, choose_rows, new_table
 
 SLOW = ("backbone.*", "norm.*")
 """What replay trains; embedding and head stay."""
-_WIDTH = 16  # of a new table's rows
+_WIDTH = 32  # of a new table's rows
 _BOUND_ROWS, _BOUND_TOKENS = 16, 256  # of the core text that bounds what is learned
 _CORE_CANARIES, _CANARY_TOKENS = 4, 32
 Read = Callable[[Tensor], Tensor]
