@@ -18,7 +18,7 @@ Array = NDArray[Any]
 LEVELS, WINDOW = 3, 32  # WINDOW: tokens of the mean loss
 _STRANGE = np.array([0.45, 0.75])  # of log V: from here on a text is half known, and unknown
 _FAMILIAR, _TOKENS = 0.25, 12.0  # what the mean begins with: so much of log V, for so many tokens
-_PER_BAND = np.float32(1.25)  # bands to a nat
+_PER_BAND = np.float32(1.2)  # bands to a nat; no border near the log odds of a run of few
 
 
 class Mixed(NamedTuple):

@@ -55,7 +55,7 @@ class MixConfig:
     prior_count: float = 0.4
     horizon: float = 30.0
     trust: tuple[float, float, float] = (0.03, 0.2, 0.25)
-    trust_long: tuple[float, float, float] = (0.3, 0.4, 0.5)
+    trust_long: tuple[float, float, float] = (0.6, 0.8, 0.8)
     trust_map: float = 0.7
     rate: tuple[float, float, float] = (0.03, 0.15, 0.15)
     bands: int = 6
