@@ -131,8 +131,54 @@ export async function chatForkResetLog(page) {
   await turn(page, 3).waitFor();
 }
 
+/** A turn is left out, that nothing of it is left is certified, and it is taken up again. */
+export async function chatForget(page) {
+  const id = page.url().match(/chat\/([a-z0-9_-]+)$/)[1];
+  const detail = async () => (await page.request.get(`/api/text/sessions/${id}`)).json();
+  await page.getByRole("button", { name: "Forget turn 2" }).click();
+  const dialog = page.getByRole("dialog", { name: "Forget turn 2?" });
+  await axe(page, "forget dialog");
+  await dialog.getByRole("button", { name: "Forget" }).click();
+  const forgotten = page.locator('[data-forgotten="2"]');
+  await forgotten.waitFor({ timeout: LONG });
+  await dialog.waitFor({ state: "detached" });
+  await turn(page, 3).getByText("drawn anew").waitFor();
+  same((await detail()).reverted.map((entry) => entry.turn).join(), "2", "turns that the API leaves out");
+  await forgotten.getByRole("button", { name: "Certify" }).click();
+  await forgotten.locator('[data-certified="true"]').waitFor({ timeout: LONG });
+  await forgotten.scrollIntoViewIfNeeded();
+  await shot(page, "chat-forgotten");
+  await axe(page, "chat, a forgotten turn");
+  await forgotten.getByRole("button", { name: "Take up again" }).click();
+  await turn(page, 2).waitFor({ timeout: LONG });
+  same((await detail()).reverted.length, 0, "turns that are left out after it was taken up again");
+}
+
+/** Which turns moved an answer, as the API says; what is pointed at is marked beside it. */
+export async function chatBlame(page) {
+  const id = page.url().match(/chat\/([a-z0-9_-]+)$/)[1];
+  const asked = page.waitForResponse((response) => response.url().endsWith(`/${id}/blame`));
+  await page.getByRole("button", { name: "Blame the answer of turn 1" }).click();
+  const drawer = page.getByRole("dialog", { name: "What the turns did" });
+  const found = await (await asked).json();
+  const rows = drawer.locator("li[data-blamed]");
+  await becomes(() => rows.count(), found.turns.length, "turns of the ranking");
+  same(await rows.first().getAttribute("data-blamed"), String(found.turns[0].turn), "the turn that moved it most");
+  await until(async () => (await drawer.textContent()).includes(found.loss_head.toFixed(3)), "the loss now");
+  await drawer.locator('li[data-blamed="2"]').hover();
+  await becomes(() => turn(page, 2).getAttribute("data-marked"), "true", "the turn that is pointed at is marked");
+  await drawer.getByRole("button", { name: "Search" }).click();
+  await drawer.locator("[data-bisection]").waitFor({ timeout: LONG });
+  await shot(page, "chat-blame");
+  await axe(page, "chat, blame");
+  await drawer.getByRole("button", { name: "Close" }).click();
+  await drawer.waitFor({ state: "detached" });
+}
+
 export async function chatStrictGuard(page) {
   await page.getByRole("link", { name: "New session" }).click();
+  await page.getByRole("combobox", { name: "Memory" }).click();
+  await page.getByRole("option", { name: "linear", exact: true }).click(); // it writes by the rule
   await page.getByText("Advanced").click();
   await page.getByRole("textbox", { name: "Largest rise (nats)" }).fill("0.000001");
   await page.getByRole("textbox", { name: "Learning rate" }).fill("5");

@@ -112,3 +112,16 @@ export const redteamReport = (id: string) =>
     queryFn: () => take(api.GET("/api/redteam/{run_id}", { params: { path: { run_id: id } } })),
     staleTime: Number.POSITIVE_INFINITY, // a report does not change
   });
+
+export const sleeps = queryOptions({
+  queryKey: ["sleep"],
+  queryFn: () => take(api.GET("/api/sleep")),
+  refetchInterval: (query) => (query.state.data?.some((run) => run.status === "running") ? 2_000 : 15_000),
+});
+
+export const sleepEvidence = (id: string) =>
+  queryOptions({
+    queryKey: ["sleep", id],
+    queryFn: () => take(api.GET("/api/sleep/{model_id}", { params: { path: { model_id: id } } })),
+    refetchInterval: (query) => (query.state.data?.candidate.status === "running" ? 2_000 : false),
+  });

@@ -145,9 +145,38 @@ export const checkout = (ref: SessionRef, commit: string) =>
 export const reset = (ref: SessionRef, to: string | null = null) =>
   doing(ref, take(api.POST(at(ref.kind, "reset"), { params: params(ref), body: { to } })));
 
-/** Of a run, or of the revert of one. Sessions of text have no reverts. */
-export const revert = (ref: SessionRef & { kind: "nano" }, commit: string) =>
-  doing(ref, take(api.POST("/api/sessions/{session_id}/revert", { params: params(ref), body: { commit } })));
+/** Of a turn or run, by its number or commit, or of the revert of one. */
+export const revert = (ref: SessionRef, commit: string) =>
+  doing(ref, take(api.POST(at(ref.kind, "revert"), { params: params(ref), body: { commit } })));
+
+/** Whether the head's state is that of a session that never saw the turn or run, bit for bit. */
+export const verifyWithout = (ref: SessionRef, without: string) =>
+  take(api.POST(at(ref.kind, "verify"), { params: params(ref), body: { without } }));
+
+/** Which turns moved an answer. `exact`: those that moved it most are replayed without, too. */
+export const blame = (id: string, body: { probe: string; answer: string | null; exact: boolean; top: number }) =>
+  take(api.POST("/api/text/sessions/{session_id}/blame", { params: { path: { session_id: id } }, body }));
+
+/** The turn that broke a canary (none named: the one that stands highest). */
+export const bisect = (id: string) => take(api.POST("/api/text/sessions/{session_id}/bisect", { params: { path: { session_id: id } }, body: {} }));
+
+/** What learning gained on what the head has seen. */
+export const meter = (id: string, head: string) =>
+  queryOptions({
+    queryKey: ["meter", id, head],
+    queryFn: ({ signal }) => take(api.GET("/api/text/sessions/{session_id}/meter", { params: { path: { session_id: id } }, signal })),
+    staleTime: Number.POSITIVE_INFINITY,
+    placeholderData: (before) => (before?.session_id === id ? before : undefined),
+  });
+
+/** What of an answer each state of the session knows. */
+export const recall = (id: string, head: string, probe: string, answer: string) =>
+  queryOptions({
+    queryKey: ["recall", id, head, probe, answer],
+    queryFn: ({ signal }) => take(api.POST("/api/text/sessions/{session_id}/recall", { params: { path: { session_id: id } }, body: { probe, answer }, signal })),
+    staleTime: Number.POSITIVE_INFINITY,
+    placeholderData: (before) => (before?.session_id === id && before.probe === probe && before.answer === answer ? before : undefined),
+  });
 
 /** One commit, or the head's whole history. */
 export const verify = (ref: SessionRef, commit: string | null) =>

@@ -24,6 +24,7 @@ const FROM_MODEL: Record<ModelInfo["status"], JobStatus> = {
   training: "running",
   ready: "done",
   sleep_candidate: "done",
+  rejected: "done",
   failed: "failed",
   cancelled: "cancelled",
   interrupted: "interrupted",
@@ -90,7 +91,7 @@ export const heldOutUnit = (run: Pick<Run, "corpus">): string => (run.corpus ===
 export const isMeta = (run: Pick<Run, "kind" | "preset">): boolean => run.kind === "e2e" || (run.kind === null && META_PRESETS.includes(run.preset ?? ""));
 
 /** Presets that a page can start; the official sizes are only planned. */
-export const META_PRESETS: readonly string[] = ["kv_cpu", "meta_8k"];
+export const META_PRESETS: readonly string[] = ["kv_cpu", "meta_text_cpu", "meta_8k"];
 
 export const isLive = (status: JobStatus): boolean => status === "running" || status === "queued";
 

@@ -40,6 +40,12 @@ export const Fork = icon(
 );
 export const Reset = icon(<path d="M3 3v3.2h3.2M3.2 6.2A5.3 5.3 0 1 1 2.7 9" />);
 export const Undo = icon(<path d="M6 3 2.8 6.2 6 9.4M3 6.2h6.4a3.4 3.4 0 0 1 0 6.8H6.5" />);
+export const Question = icon(
+  <>
+    <circle cx="7" cy="7" r="4.5" />
+    <path d="m10.3 10.3 3.2 3.2M7 5.2v1.9M7 8.9v.1" />
+  </>,
+);
 export const Log = icon(
   <>
     <circle cx="4" cy="3.5" r="1.4" />

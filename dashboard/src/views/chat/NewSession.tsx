@@ -6,6 +6,7 @@ import { api, take } from "../../api/client";
 import { models, openapi, policies, queryClient, session, sessions } from "../../api/queries";
 import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
+import { MEMORY_WORDS, OWN_RULE_WORDS, ownRule, withoutRule, writesByRule } from "../../lib/learning";
 import { NAMES } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
 import { readsText } from "../../lib/runs";
@@ -36,13 +37,14 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
 
   const base = { policy: resolved(policyList.data ?? [], policyName, info?.model_id ?? "")?.policy };
 
+  const own = ownRule(info?.kind);
   const create = useMutation({
     mutationFn: () => {
-      const body = { ...options, policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
+      const body = { ...(own ? withoutRule(options) : options), policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
       return take(api.POST("/api/text/sessions", { body: body as unknown as NewSessionBody }));
     },
     onSuccess: (made) => {
-      queryClient.setQueryData(session(made.session_id).queryKey, { ...made, turns: [] });
+      queryClient.setQueryData(session(made.session_id).queryKey, { ...made, turns: [], reverted: [] });
       void queryClient.invalidateQueries({ queryKey: sessions.queryKey });
       navigate(`/chat/${made.session_id}`);
     },
@@ -50,8 +52,10 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
 
   const value = (path: string) => atPath(options, path) ?? atPath(base, path) ?? field(schema.data, "SessionOptions", path).default;
   const gate = leaves(schema.data, "SessionOptions", "policy.gate");
-  const input = (path: string, label: string, disabled = false) => (
-    <SchemaField key={path} {...{ path, label, disabled, base }} schema="SessionOptions" values={options} onChange={setOptions} />
+  const memory = String(value("memory"));
+  const byRule = writesByRule(memory);
+  const input = (path: string, label: string, disabled = false, placeholder?: string) => (
+    <SchemaField key={path} {...{ path, label, disabled, base, placeholder }} schema="SessionOptions" values={options} onChange={setOptions} />
   );
 
   return (
@@ -101,16 +105,29 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
                 setOptions(({ policy: _, ...rest }) => rest);
               }}
             />
-            <Fold title="Advanced" about={schema.data ? describe(value) : "how it learns, and what the guard enforces"}>
+            {own ? (
+              <p className={classes.own} data-own-rule>
+                {OWN_RULE_WORDS[info?.kind ?? ""]}
+              </p>
+            ) : (
+              <div>
+                {input("memory", "Memory")}
+                {MEMORY_WORDS[memory] && <p className={classes.about}>{MEMORY_WORDS[memory]}</p>}
+              </div>
+            )}
+            <Fold title="Advanced" about={schema.data ? describe(value, own) : "how it learns, and what the guard enforces"}>
               <fieldset>
                 <legend>How it learns</legend>
-                {input("memory", "Memory")}
-                {input("rank", "Rank", value("memory") !== "low_rank")}
-                {input("rule", "Rule")}
-                {input("lr", "Learning rate")}
-                {input("momentum", "Momentum")}
-                {input("inner_steps", "Inner steps")}
-                {input("chunk_tokens", "Tokens per chunk")}
+                {!own && (
+                  <>
+                    {input("rank", "Rank", memory !== "low_rank")}
+                    {input("rule", "Rule", !byRule)}
+                    {input("lr", "Learning rate", !byRule)}
+                    {input("momentum", "Momentum", !byRule)}
+                    {input("inner_steps", "Inner steps", !byRule)}
+                  </>
+                )}
+                {input("chunk_tokens", "Tokens per chunk", false, info?.kind === "e2e" ? "as it was trained" : undefined)}
               </fieldset>
               {gate.length > 0 && (
                 <fieldset>
@@ -144,19 +161,15 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
 }
 
 /** The choices as they stand, in one line. */
-function describe(value: (path: string) => unknown): string {
+function describe(value: (path: string) => unknown, own: boolean): string {
   const guard = [
     `audit ${String(value("policy.audit.mode"))}`,
     `drift ${String(value("policy.drift.mode"))}`,
     `CUSUM ${String(value("policy.cusum.mode"))}`,
     `SPFW ${String(value("policy.spfw.mode"))}`,
   ];
-  const learning = [
-    `${String(value("memory")).replace("_", " ")} memory`,
-    String(value("rule")),
-    `lr ${String(value("lr"))}`,
-    `${String(value("chunk_tokens"))}-token chunks`,
-  ];
+  const rule = !own && writesByRule(String(value("memory"))) ? [String(value("rule")), `lr ${String(value("lr"))}`] : [];
+  const learning = own ? ["its own rule"] : [...rule, `${String(value("chunk_tokens"))}-token chunks`];
   return [...learning, ...guard].join(" · ");
 }
 

@@ -1,10 +1,13 @@
 import { ActionIcon, Button, Tooltip } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "wouter";
+import { models } from "../../api/queries";
 import type { SessionDetail } from "../../api/types";
-import { bytes, plural } from "../../lib/format";
-import { Fork, Log, Menu, Reset } from "../../ui/icons";
+import { bytes } from "../../lib/format";
+import { describeLearning } from "../../lib/learning";
+import { Fork, Log, Menu, Question, Reset } from "../../ui/icons";
 import { DriftMeter } from "./DriftMeter";
 import { ForkDialog } from "../../ui/ForkDialog";
 import { LogDrawer } from "./LogDrawer";
@@ -15,9 +18,11 @@ interface Props {
   id: string;
   session: SessionDetail | undefined;
   onOpenList?: () => void;
+  onBlame: () => void;
 }
 
-export function SessionHeader({ id, session, onOpenList }: Props) {
+export function SessionHeader({ id, session, onOpenList, onBlame }: Props) {
+  const kind = useQuery(models).data?.find((entry) => entry.model_id === session?.model)?.kind;
   const [forking, fork] = useDisclosure(false);
   const [resetting, reset] = useDisclosure(false);
   const [reading, log] = useDisclosure(false);
@@ -33,7 +38,7 @@ export function SessionHeader({ id, session, onOpenList }: Props) {
         {session && (
           <p>
             <span>{session.model}</span>
-            <span className={classes.options}>{describe(session)}</span>
+            <span className={classes.options}>{describeLearning(session.options, kind)}</span>
             <span className={classes.options}>{bytes(session.state_bytes)} of state</span>
             {session.parent_session && (
               <Link href={`/chat/${session.parent_session}`}>forked from {session.parent_session}</Link>
@@ -50,6 +55,7 @@ export function SessionHeader({ id, session, onOpenList }: Props) {
       <div className={classes.actions}>
         <Action label="Fork" help="A second session that goes on from here" icon={<Fork />} onClick={fork.open} off={!session} />
         <Action label="Reset" help="Fast weights back to the start; the history is kept" icon={<Reset />} onClick={reset.open} off={!session} />
+        <Action label="Blame" help="Which turns moved an answer, and which broke a canary" icon={<Question />} onClick={onBlame} off={!session || session.turns.length === 0} />
         <Action label="Log" help="Every commit of this session" icon={<Log />} onClick={log.open} off={!session} />
       </div>
       {forking && <ForkDialog sessionId={id} from="its latest turn" onClose={fork.close} />}
@@ -75,13 +81,4 @@ function Action(props: { label: string; help: string; icon: ReactNode; onClick: 
       </Button>
     </Tooltip>
   );
-}
-
-function describe({ options }: SessionDetail): string {
-  const memory = options.memory === "low_rank" ? `low rank ${options.rank}` : options.memory;
-  const steps = options.inner_steps > 1 ? `, ${plural(options.inner_steps, "inner step")}` : "";
-  const momentum = options.momentum > 0 ? `, momentum ${options.momentum}` : "";
-  const mode = options.policy?.spfw.mode ?? "off";
-  const spfw = mode === "off" ? "" : `, SPFW ${mode}`;
-  return `${memory} memory, ${options.rule} at ${options.lr}${momentum}${steps}, ${options.chunk_tokens}-token chunks${spfw}`;
 }

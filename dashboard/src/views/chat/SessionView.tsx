@@ -1,16 +1,19 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { session, sessionLog, sessions } from "../../api/queries";
 import type { Turn } from "../../api/types";
 import { clock, plural } from "../../lib/format";
+import { inOrder, type Probe, probeOf } from "../../lib/past";
 import { startOf } from "../../lib/transcript";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { Composer } from "./Composer";
 import { examples } from "./examples";
+import { ForgottenCard } from "./ForgottenCard";
 import { isAnswering, stop, useLive } from "./live";
 import { LiveCard } from "./LiveCard";
+import { PastDrawer } from "./PastDrawer";
 import { SessionHeader } from "./SessionHeader";
 import { SessionTrend } from "./SessionTrend";
 import classes from "./SessionView.module.css";
@@ -27,6 +30,9 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
   const scroller = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   const turns = data?.turns ?? NONE;
+  const reverted = data?.reverted ?? NONE;
+  const [asked, setAsked] = useState<Probe | null>(null);
+  const onBlame = useCallback((turn: Turn) => setAsked(probeOf(turn)), []);
   const start = startOf(log.data ?? []);
 
   // Another window or the terminal may have talked to this session: the list tells.
@@ -51,8 +57,8 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
   }, [id, live !== null]);
 
   return (
-    <div className={classes.view}>
-      <SessionHeader id={id} session={data} onOpenList={onOpenList} />
+    <div className={classes.view} data-past={asked ? true : undefined}>
+      <SessionHeader id={id} session={data} onOpenList={onOpenList} onBlame={() => setAsked({ probe: "", answer: null })} />
       {turns.length > 1 && <SessionTrend turns={turns} />}
       <div
         ref={scroller}
@@ -79,15 +85,19 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
               </span>
             </p>
           )}
-          {data && turns.length === 0 && asides.length === 0 && !live && (
+          {data && turns.length === 0 && reverted.length === 0 && asides.length === 0 && !live && (
             <Empty title="Nothing read yet" action={<Examples onChoose={setMessage} />}>
               Send a passage: the model reads it in chunks of {data.options.chunk_tokens} tokens, learns from each, and continues it.
               Then send the same passage again, and watch its loss before learning fall.
             </Empty>
           )}
-          {turns.map((turn) => (
-            <TurnCard key={turn.commit} sessionId={id} turn={turn} policy={data?.options.policy} />
-          ))}
+          {inOrder(turns, reverted).map((turn) =>
+            turn.reverted_by ? (
+              <ForgottenCard key={turn.commit} sessionId={id} turn={turn} by={turn.reverted_by} head={data?.head ?? ""} />
+            ) : (
+              <TurnCard key={turn.commit} sessionId={id} turn={turn} policy={data?.options.policy} onBlame={onBlame} />
+            ),
+          )}
           {asides.map((turn) => (
             <AsideCard key={turn.created_at} turn={turn} />
           ))}
@@ -95,6 +105,7 @@ export function SessionView({ id, onOpenList }: { id: string; onOpenList?: () =>
           {failure && <Problem error={failure.error} />}
         </div>
       </div>
+      {data && <PastDrawer key={data.head} session={data} asked={asked} onClose={() => setAsked(null)} />}
       {(data || !error) && <Composer id={id} live={live} failure={failure} message={message} setMessage={setMessage} />}
     </div>
   );

@@ -2,6 +2,7 @@ import { Button, Select, Switch, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { models, openapi, policies } from "../../api/queries";
+import { ownRule, withoutRule } from "../../lib/learning";
 import { relaxed } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
 import { readsText } from "../../lib/runs";
@@ -38,9 +39,10 @@ export function RunForm({ onStart }: { onStart: () => void }) {
   const [canaries, setCanaries] = useState("");
   const policyList = useQuery(policies);
 
-  const usable = (modelList.data ?? []).filter(readsText).map((entry) => entry.model_id);
+  const usable = (modelList.data ?? []).filter(readsText);
   const model = String(values.model ?? field(schema.data, "MonitorRequest", "model").default ?? TOY);
   const toy = model === TOY;
+  const byItself = ownRule(usable.find((entry) => entry.model_id === model)?.kind);
   const named = (chosen: Chosen) => ({ policy: resolved(policyList.data ?? [], chosen.name, model)?.policy });
   const whole = (chosen: Chosen) => merged(named(chosen).policy, chosen.changes.policy) as Body["policy"];
   const own = canaries.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -56,7 +58,8 @@ export function RunForm({ onStart }: { onStart: () => void }) {
     event.preventDefault();
     if (busy || !policyList.data || !text.trim() || own.length > MOST_CANARIES) return;
     const { backbone, objective, ...rest } = values;
-    const body = { ...(toy ? values : rest), text, policy: whole(first) } as Body;
+    const options = toy ? values : byItself ? withoutRule(rest) : rest;
+    const body = { ...options, text, policy: whole(first) } as Body;
     if (own.length) body.canary_text = own;
     const plan = [{ name: second ? "A" : "", body }];
     if (second) plan.push({ name: "B", body: { ...body, policy: whole(second) } });
@@ -80,7 +83,7 @@ export function RunForm({ onStart }: { onStart: () => void }) {
       <div className={form.pair}>
         <Select
           label="Model"
-          data={[{ value: TOY, label: "toy, untrained" }, ...usable]}
+          data={[{ value: TOY, label: "toy, untrained" }, ...usable.map((entry) => entry.model_id)]}
           value={model}
           onChange={(next) => set("model", next === TOY ? undefined : (next ?? undefined))}
         />
@@ -118,10 +121,10 @@ export function RunForm({ onStart }: { onStart: () => void }) {
       <Fold title="Advanced" about={describe(whole(first), values)}>
         <fieldset>
           <legend>How it learns</legend>
-          {input("rule", "Rule")}
-          {input("lr", "Learning rate")}
-          {input("clip", "Longest gradient", value("rule") !== "sgd")}
-          {input("inner_steps", "Inner steps")}
+          {input("rule", "Rule", byItself)}
+          {input("lr", "Learning rate", byItself, byItself ? "the model's own" : undefined)}
+          {input("clip", "Longest gradient", byItself || value("rule") !== "sgd")}
+          {input("inner_steps", "Inner steps", byItself)}
           {input("seed", "Seed")}
         </fieldset>
         <fieldset>

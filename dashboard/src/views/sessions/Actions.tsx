@@ -18,6 +18,12 @@ interface Props {
   onShow: (commit: string, session: string) => void;
 }
 
+const REVERT: Record<"run" | "turn" | "revert", (id: string, name: string) => string> = {
+  run: (id, name) => `${id} gets a new commit with the state that it would have had without learning from ${name}: its steps are lived through frozen, and the runs after it are read and judged again.`,
+  turn: (id, name) => `${id} gets a new commit with the state of a session that never saw ${name}: the turns after it are read and judged again, and their replies drawn anew with their own seeds.`,
+  revert: (id) => `${id} gets a new commit that takes this revert back: what it is about is read the other way again, and so is all that came after.`,
+};
+
 type Asked = "fork" | "tag" | "checkout" | "reset" | "revert" | null;
 
 /** Git's verbs on one commit. Those that move a head ask first. */
@@ -32,7 +38,7 @@ export function Actions({ node, of, onShow }: Props) {
   const name = nameOf(node.commit);
   const isHead = node.heads.includes(of.id);
   const { kind } = node.commit;
-  const revertible = of.kind === "nano" && (kind === "run" || kind === "revert");
+  const revertible = kind === "run" || kind === "turn" || kind === "revert";
   const verifying = useMutation({ mutationFn: (commit: string | null) => verify(of, commit) });
   const moved = (info: { head: string }) => onShow(info.head, of.id);
   return (
@@ -89,11 +95,8 @@ export function Actions({ node, of, onShow }: Props) {
         </Confirm>
       )}
       {asked === "revert" && (
-        <Confirm title={`Revert ${name}?`} action="Revert" run={() => revert({ kind: "nano", id: of.id }, node.id)} onDone={moved} onClose={close}>
-          {kind === "run"
-            ? `${of.id} gets a new commit with the state that it would have had without learning from ${name}: its steps are lived through frozen, and the runs after it are read and judged again.`
-            : `${of.id} gets a new commit that takes this revert back: the run that it is about is read the other way again, and so are the runs after it.`}{" "}
-          The history stays.
+        <Confirm title={`Revert ${name}?`} action="Revert" run={() => revert(of, node.id)} onDone={moved} onClose={close}>
+          {REVERT[kind === "run" || kind === "turn" ? kind : "revert"](of.id, name)} The history stays.
         </Confirm>
       )}
     </>
