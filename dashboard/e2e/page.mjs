@@ -42,6 +42,10 @@ export async function keyboard(page) {
   await page.getByRole("heading", { name: "Attack a model" }).waitFor();
   await go(page, "m", /\/meta/);
   await page.getByRole("heading", { name: "Meta", exact: true }).waitFor();
+  await go(page, "y", /\/memory/);
+  await page.getByRole("heading", { name: "Memory", exact: true }).waitFor();
+  await go(page, "l", /\/sleep/);
+  await page.getByRole("heading", { name: "Sleep", exact: true }).last().waitFor();
   await go(page, "c", /\/chat/);
   await page.getByRole("heading", { name: "New session" }).waitFor();
   await page.keyboard.press("?");
@@ -84,6 +88,13 @@ export async function themes(page) {
   await page.locator('[data-chart="Right answers"]').waitFor();
   await shot(page, "meta-dark");
   await axe(page, "meta, dark");
+  await page.goto("/memory");
+  await page.locator('[data-chart="Gain of each chunk"]').waitFor();
+  await shot(page, "memory-dark");
+  await axe(page, "memory, dark");
+  await openCandidate(page);
+  await shot(page, "sleep-dark");
+  await axe(page, "sleep, dark");
   await page.goto("/sentry");
   await page.getByRole("region", { name: "Runs" }).getByRole("link").first().click();
   await page.locator('[data-chart="Loss"]').waitFor();
@@ -97,6 +108,12 @@ export async function themes(page) {
   await openReport(page);
   await shot(page, "redteam-dark");
   await axe(page, "red team, dark");
+}
+
+async function openCandidate(page) {
+  await page.goto("/sleep");
+  await page.locator("tr[data-row]").first().getByRole("link").click();
+  await page.locator("[data-evidence]").waitFor();
 }
 
 async function openReport(page) {
@@ -136,6 +153,15 @@ export async function narrow(browser, url) {
   await tooWide(page, "/meta");
   await shot(page, "narrow-meta");
   await axe(page, "meta at 380 px");
+  await page.goto("/memory");
+  await page.locator('[data-chart="Gain of each chunk"]').waitFor();
+  await tooWide(page, "/memory");
+  await shot(page, "narrow-memory");
+  await axe(page, "memory at 380 px");
+  await openCandidate(page);
+  await tooWide(page, "a candidate");
+  await shot(page, "narrow-sleep");
+  await axe(page, "sleep at 380 px");
   await nanoNarrow(page, tooWide);
   await page.goto("/chat");
   await page.getByRole("button", { name: "Show the sessions" }).click();

@@ -2,11 +2,13 @@
 import * as chat from "./chat.mjs";
 import { openPage, same, shot, startBrowser, startServer } from "./harness.mjs";
 import { keyboard, narrow, themes } from "./page.mjs";
+import * as memory from "./memory.mjs";
 import * as meta from "./meta.mjs";
 import * as nano from "./nano.mjs";
 import * as redteam from "./redteam.mjs";
 import * as sessions from "./sessions.mjs";
 import * as sentry from "./sentry.mjs";
+import * as sleep from "./sleep.mjs";
 import * as train from "./train.mjs";
 
 const began = Date.now();
@@ -26,6 +28,8 @@ try {
     train.trainTwentySteps,
     train.trainCancelAndResume,
     train.trainRefused,
+    memory.memoryUnknown,
+    sleep.sleepEmpty,
     meta.metaEmpty,
     meta.metaRun,
     meta.metaLooks,
@@ -36,7 +40,10 @@ try {
     chat.chatStopUnread,
     chat.chatFrozen,
     chat.chatForkResetLog,
+    chat.chatForget,
+    chat.chatBlame,
     chat.chatStrictGuard,
+    memory.memoryMeter,
     sessions.sessionsTree,
     sessions.sessionsVerbs,
     sessions.sessionsCompare,
@@ -49,6 +56,8 @@ try {
     nano.nanoPhysics,
     nano.nanoArchitecture,
     nano.nanoThemes,
+    sleep.sleepRun,
+    sleep.sleepDecide,
     sentry.sentryEmpty,
     sentry.sentryDemo,
     sentry.sentryReload,

@@ -1,4 +1,4 @@
-import type { Decision, JobStatus } from "../api/types";
+import type { Decision, JobStatus, SleepCandidate } from "../api/types";
 import { DECISION_LABEL } from "../lib/events";
 import type { Outcome } from "../lib/redteam";
 import classes from "./Status.module.css";
@@ -55,6 +55,27 @@ export function DecisionMark({ decision, count }: { decision: Decision; count?: 
       <Mark shape={shape} />
       {count !== undefined && <b>{count}</b>}
       {DECISION_LABEL[decision]}
+    </span>
+  );
+}
+
+const CANDIDATE: Record<SleepCandidate["status"], [Shape, Tone, string]> = {
+  running: JOB.running,
+  failed: JOB.failed,
+  cancelled: JOB.cancelled,
+  interrupted: JOB.interrupted,
+  sleep_candidate: ["ring", "warn", "to be decided"],
+  ready: ["disc", "good", "approved"],
+  rejected: ["dash", "quiet", "rejected"],
+};
+
+/** Where a sleep candidate stands, or the run that is to make it. */
+export function CandidateMark({ status }: { status: SleepCandidate["status"] }) {
+  const [shape, tone, label] = CANDIDATE[status];
+  return (
+    <span className={classes.status} data-tone={tone}>
+      <Mark shape={shape} />
+      {label}
     </span>
   );
 }

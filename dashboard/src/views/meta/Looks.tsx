@@ -92,9 +92,10 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
           <Chart title="Inner loss along a sequence" unit="nats per token" xLabel="chunk" sync="meta-along" sparse height={210} curves={along} format={(value) => fixed(value)} />
         )}
         {isKv && <Chart {...steps} title="Right answers" unit="share" curves={accuracy} format={(value) => percent(value, 1)} />}
-        {rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
-        {isKv && <Chart {...steps} sparse={false} title="Outer loss" unit="nats an answer" curves={outer} format={(value) => fixed(value)} />}
+        {isKv && rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
+        <Chart {...steps} sparse={false} title="Outer loss" unit={isKv ? "nats an answer" : "nats per token"} curves={outer} format={(value) => fixed(value)} />
         <Chart {...steps} title="Held-out loss" unit={heldOutUnit(run)} curves={heldOut} format={(value) => fixed(value)} />
+        {!isKv && rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
       </div>
       {isKv && (
         <p className={classes.hint}>
