@@ -58,6 +58,20 @@ export async function startServer() {
   return { url, stop };
 }
 
+/** The command line on the server's store: what it printed with `--json`. */
+export async function fastweights(page, ...words) {
+  const { root } = await (await page.request.get("/api/health")).json();
+  const child = spawn(python(), ["-m", "fastweights", ...words, "--json", "--quiet", `--root=${root}`], {
+    env: { ...process.env, OMP_NUM_THREADS: "1", FASTWEIGHTS_THREADS: "1" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  child.stdout.setEncoding("utf8").on("data", (piece) => (said += piece));
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  same(code, 0, `exit code of fastweights ${words.join(" ")}`);
+  return JSON.parse(said);
+}
+
 /** Runs outlive the server: where a step failed, those that it started are cancelled with it. */
 async function cancelRuns(url) {
   const ask = (path, method) => fetch(`${url}/api/${path}`, { method, signal: AbortSignal.timeout(WAIT) });

@@ -1,5 +1,5 @@
 // Meta: the empty page, a run of a few steps of the real preset, its looks beside the API, the keyboard on them.
-import { axe, becomes, check, LONG, same, shot, until } from "./harness.mjs";
+import { axe, becomes, check, fastweights, LONG, same, shot, until } from "./harness.mjs";
 
 const ID = "e2e-meta";
 const looks = (page) => page.locator("[data-looks]");
@@ -51,4 +51,19 @@ export async function metaLooks(page) {
   check(!(await chart.getAttribute("aria-label")).includes("before"), "the first look is not drawn twice");
   await page.getByRole("slider", { name: "Look at step" }).press("End");
   await until(async () => (await chart.getAttribute("aria-label")).includes("before"), "the last look beside the first");
+}
+
+/** A small stream of the real command: its report is drawn beside full attention. */
+export async function metaCost(page) {
+  const small = ["--context-len=96", "--query-len=32", "--window-size=16", "--chunk-size=16", "--dim=32", "--heads=2", "--layers=2"];
+  const report = await fastweights(page, "demo", "stream", ...small);
+  await page.goto(`/meta/${ID}`);
+  await page.locator(`[data-stream="${report.stream_id}"]`).waitFor();
+  const cost = page.locator('[data-chart="Cost per token"]');
+  await becomes(() => cost.getAttribute("data-points"), String(report.points.length), "points of the cost");
+  const told = await page.locator('[data-chart="State"]').getAttribute("aria-label");
+  check(/streaming [\d.]+ k?B, full attention [\d.]+ k?B/.test(told), `both states: ${told}`);
+  await cost.scrollIntoViewIfNeeded();
+  await shot(page, "meta-cost");
+  await axe(page, "meta, cost of a stream");
 }

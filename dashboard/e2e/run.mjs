@@ -33,6 +33,7 @@ try {
     meta.metaEmpty,
     meta.metaRun,
     meta.metaLooks,
+    meta.metaCost,
     chat.chatFirstTurn,
     chat.chatReload,
     chat.chatCompare,

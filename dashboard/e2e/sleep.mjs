@@ -36,11 +36,12 @@ export async function sleepRun(page) {
   await rows(page, "tr[data-forgetting]", manifest.forgetting_rows.length, "rows of the forgetting table");
   await rows(page, "tr[data-part]", manifest.parts.length, "parts that changed");
   await rows(page, "tr[data-write]", manifest.writes.length, "decisions of the guard");
-  check(manifest.sources.map((source) => source.session_id).includes(SESSION), "the session is a source");
+  await rows(page, "details li[data-source]", manifest.sources.reduce((sum, entry) => sum + entry.turns.length, 0), "turns of all sources");
   const text = await page.locator("tr[data-difference]").first().textContent();
   check(text.includes(manifest.core_before.toPrecision(4)), `core text before, as the API tells it: ${text}`);
   await page.locator("summary", { hasText: SESSION }).click();
-  await rows(page, "li[data-source]", manifest.sources[0].turns.length, "turns of the source");
+  const source = manifest.sources.find((entry) => entry.session_id === SESSION);
+  await rows(page, "details[open] li[data-source]", source.turns.length, "turns of the source");
   await shot(page, "sleep");
   await axe(page, "sleep, a candidate");
 }

@@ -65,6 +65,7 @@ export const TurnCard = memo(function TurnCard({ sessionId, turn, policy, onBlam
           </Tooltip>
         </span>
       </header>
+      {turn.warning && <p className={classes.warning}>{turn.warning}</p>}
       <Prompt text={turn.prompt} />
       <Replies
         adapted={turn.reply}

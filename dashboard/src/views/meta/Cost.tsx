@@ -25,7 +25,7 @@ export function Cost({ model }: { model: string | null }) {
             className={classes.run}
             aria-label="Measurement"
             size="xs"
-            data={data.map((entry) => ({ value: entry.stream_id, label: `${entry.model ?? "fresh weights"}, ${ago(entry.created_at, Date.now())}` }))}
+            data={data.map((entry) => ({ value: entry.stream_id, label: `${entry.model ?? "fresh weights"}, ${count(entry.context_len)} tokens, ${ago(entry.created_at, Date.now())}` }))}
             value={report?.stream_id ?? null}
             onChange={setChosen}
           />

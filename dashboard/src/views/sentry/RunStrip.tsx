@@ -58,6 +58,7 @@ export function RunStrip({ reading, children, ref }: { reading: Reading; childre
         <Card name="Mean loss (nats)" value={fixed(sum.loss_mean)} />
         <Card name="Drift (nats)" value={signed(sum.drift, 4)} />
       </dl>
+      {reading.run?.summary?.warning && <p className={strip.note}>{reading.run.summary.warning}</p>}
       <Ending reading={reading} />
     </section>
   );
