@@ -528,6 +528,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/text/sessions/{session_id}/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revert
+         * @description A new commit with the state as if one turn or run had never been learned from; the history stays.
+         */
+        post: operations["revert_api_text_sessions__session_id__revert_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/text/sessions/{session_id}/verify": {
         parameters: {
             query?: never;
@@ -539,9 +559,90 @@ export interface paths {
         put?: never;
         /**
          * Verify
-         * @description Recompute commits from their recorded inputs and compare bit for bit.
+         * @description Recompute commits from their recorded inputs and compare bit for bit; or, `without` a turn, whether the head
+         *     equals a session that never saw it.
          */
         post: operations["verify_api_text_sessions__session_id__verify_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/blame": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Blame
+         * @description Which turns moved the loss of a probe, or of an answer to it; `exact`: also by leaving the top ones out.
+         */
+        post: operations["blame_api_text_sessions__session_id__blame_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/bisect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Bisect
+         * @description The turn across which a canary, or a probe, went bad.
+         */
+        post: operations["bisect_api_text_sessions__session_id__bisect_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/meter": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Meter
+         * @description What learning gained on the session's messages: bits per byte beside the frozen model's, chunk by chunk.
+         */
+        get: operations["meter_api_text_sessions__session_id__meter_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/text/sessions/{session_id}/recall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Recall
+         * @description Bits per letter of an answer under each state of the session, by how many bytes ago it was stated.
+         */
+        post: operations["recall_api_text_sessions__session_id__recall_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1047,26 +1148,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/sessions/{session_id}/verify": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Verify
-         * @description Recompute commits from their recorded inputs and compare bit for bit.
-         */
-        post: operations["verify_api_sessions__session_id__verify_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/sessions/{session_id}/revert": {
         parameters: {
             query?: never;
@@ -1081,6 +1162,27 @@ export interface paths {
          * @description A new commit with the state as if one turn or run had never been learned from; the history stays.
          */
         post: operations["revert_api_sessions__session_id__revert_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{session_id}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify
+         * @description Recompute commits from their recorded inputs and compare bit for bit; or, `without` a turn, whether the head
+         *     equals a session that never saw it.
+         */
+        post: operations["verify_api_sessions__session_id__verify_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1123,6 +1225,130 @@ export interface paths {
         get: operations["model_api_nano_model_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sleep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Candidates
+         * @description Every candidate, newest first, and the runs under way, and those that left none.
+         */
+        get: operations["candidates_api_sleep_get"];
+        put?: never;
+        /**
+         * Start
+         * @description Start a sleep, the same as the command's; it goes on if the server ends.
+         */
+        post: operations["start_api_sleep_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sleep/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Evidence
+         * @description One candidate with its evidence.
+         */
+        get: operations["evidence_api_sleep__model_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sleep/{model_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve
+         * @description From now on the latest usable model; sessions that there are keep theirs.
+         */
+        post: operations["approve_api_sleep__model_id__approve_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sleep/{model_id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject
+         * @description Never chosen by itself; its files stay until it is removed.
+         */
+        post: operations["reject_api_sleep__model_id__reject_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sleep/{model_id}/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revert
+         * @description Take an approval or a rejection back.
+         */
+        post: operations["revert_api_sleep__model_id__revert_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sleep/{model_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description End a run that is going on; nothing of it is kept.
+         */
+        post: operations["cancel_api_sleep__model_id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1243,6 +1469,130 @@ export interface components {
              */
             spread_floor: number;
         };
+        /**
+         * BisectRequest
+         * @description Body of a bisection: a canary by name, or a probe (neither: the canary that stands highest above its loss at the
+         *     start). ``threshold``: nats per token above the initial loss (default: half of the rise at the head).
+         */
+        BisectRequest: {
+            /** Canary */
+            canary?: string | null;
+            /** Probe */
+            probe?: string | null;
+            /** Answer */
+            answer?: string | null;
+            /** Threshold */
+            threshold?: number | null;
+        };
+        /**
+         * BisectStep
+         * @description A state that was looked at: turn 0 is the initial one. ``rise``: nats per token above the initial loss.
+         */
+        BisectStep: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Rise */
+            rise: number | null;
+            /** Bad */
+            bad: boolean;
+        };
+        /**
+         * Bisection
+         * @description Where a canary or a probe went bad: its loss rose more than ``threshold`` (nats per token) above the initial one.
+         *
+         *     ``found`` None: it is not bad at the head. ``monotone`` false: it was bad before, too, and good again in between;
+         *     ``found`` is then a turn across which it went bad, not the only one.
+         */
+        Bisection: {
+            /** Session Id */
+            session_id: string;
+            /** Head */
+            head: string;
+            /** Canary */
+            canary: string | null;
+            /** Probe */
+            probe: string | null;
+            /** Threshold */
+            threshold: number;
+            /** Loss Initial */
+            loss_initial: number | null;
+            /** Rise Head */
+            rise_head: number | null;
+            /** Monotone */
+            monotone: boolean;
+            found: components["schemas"]["BrokenTurn"] | null;
+            /** Message */
+            message: string;
+            /** Steps */
+            steps: components["schemas"]["BisectStep"][];
+        };
+        /**
+         * Blame
+         * @description The turns that the head has seen, those that moved the probe's (or the answer's) loss most first.
+         *
+         *     The loss is that of ``tokens`` tokens under the fast weights of each state, read from the start as a canary is.
+         */
+        Blame: {
+            /** Session Id */
+            session_id: string;
+            /** Head */
+            head: string;
+            /** Probe */
+            probe: string;
+            /** Answer */
+            answer: string | null;
+            /** Tokens */
+            tokens: number;
+            /** Loss Initial */
+            loss_initial: number | null;
+            /** Loss Head */
+            loss_head: number | null;
+            /** Turns */
+            turns: components["schemas"]["BlamedTurn"][];
+        };
+        /**
+         * BlameRequest
+         * @description Body of a blame. ``exact``: also the session's loss with each of the ``top`` turns left out (a replay each).
+         */
+        BlameRequest: {
+            /** Probe */
+            probe: string;
+            /** Answer */
+            answer?: string | null;
+            /**
+             * Exact
+             * @default false
+             */
+            exact: boolean;
+            /**
+             * Top
+             * @default 5
+             */
+            top: number;
+        };
+        /**
+         * BlamedTurn
+         * @description A turn and what it did to the loss (nats per token; negative: it taught the answer). ``delta``: the loss after it
+         *     minus the loss before it. ``exact_delta``: the head's loss minus that of a session that never saw the turn.
+         */
+        BlamedTurn: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Summary */
+            summary: string;
+            /** Loss Before */
+            loss_before: number | null;
+            /** Loss After */
+            loss_after: number | null;
+            /** Delta */
+            delta: number | null;
+            /** Exact Delta */
+            exact_delta: number | null;
+        };
         /** BlobPolicy */
         BlobPolicy: {
             /**
@@ -1253,6 +1603,27 @@ export interface components {
             mode: "off" | "observe" | "enforce";
             encoded?: components["schemas"]["LimitTable"] | null;
             minified?: components["schemas"]["LimitTable"] | null;
+        };
+        /**
+         * BrokenTurn
+         * @description The turn across which it went bad, with its chunks through the guard. ``chunk``: index in ``events`` of the write
+         *     that did it, where the events tell (a canary's do).
+         */
+        BrokenTurn: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Summary */
+            summary: string;
+            /** Rise Before */
+            rise_before: number | null;
+            /** Rise After */
+            rise_after: number | null;
+            /** Chunk */
+            chunk: number | null;
+            /** Events */
+            events: components["schemas"]["Event"][];
         };
         /**
          * CanaryFigures
@@ -1346,6 +1717,15 @@ export interface components {
             created_at: string;
             /** Seconds */
             seconds: number;
+            /** Warning */
+            warning?: string | null;
+            /**
+             * Retold
+             * @default false
+             */
+            retold: boolean;
+            /** Reverted By */
+            reverted_by?: string | null;
             /** Session Id */
             session_id: string;
         };
@@ -1846,6 +2226,99 @@ export interface components {
             /** Relative */
             relative: number | null;
         };
+        /**
+         * Meter
+         * @description What learning gained on the messages that the session's head has seen: bits per byte beside the frozen model's.
+         *
+         *     ``gain``: frozen minus adapted. ``fast_bytes``: of the fast weights and their rule as they are held, whatever is
+         *     read; ``state_bytes``: of the head's snapshot, which holds what is not 0.
+         */
+        Meter: {
+            /** Session Id */
+            session_id: string;
+            /** Head */
+            head: string;
+            /** Model */
+            model: string;
+            /** Memory */
+            memory: string | null;
+            /** Bytes */
+            bytes: number;
+            /** Adapted */
+            adapted: number | null;
+            /** Frozen */
+            frozen: number | null;
+            /** Gain */
+            gain: number | null;
+            /** Committed */
+            committed: number;
+            /** Refused */
+            refused: number;
+            /** State Bytes */
+            state_bytes: number;
+            /** Fast Bytes */
+            fast_bytes: number;
+            /** Turns */
+            turns: components["schemas"]["MeterTurn"][];
+            /** Chunks */
+            chunks: components["schemas"]["MeterChunk"][];
+        };
+        /**
+         * MeterChunk
+         * @description A chunk of a message. ``adapted``: its loss before it was learned, ``frozen``: that of the model without any fast
+         *     weight on the same tokens, both in bits per byte; ``adapted_so_far``, ``frozen_so_far``: over all until here.
+         */
+        MeterChunk: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Chunk */
+            chunk: number;
+            /** Preview */
+            preview: string;
+            /** Tokens */
+            tokens: number;
+            /** Bytes */
+            bytes: number;
+            /** Adapted */
+            adapted: number | null;
+            /** Frozen */
+            frozen: number | null;
+            /** Adapted So Far */
+            adapted_so_far: number | null;
+            /** Frozen So Far */
+            frozen_so_far: number | null;
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "committed" | "blocked" | "rolled_back";
+            /** Reasons */
+            reasons: string[];
+        };
+        /**
+         * MeterTurn
+         * @description A turn's sums. ``state_bytes``: of the snapshot after it (None: a revert replayed it, and stored the last).
+         */
+        MeterTurn: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Summary */
+            summary: string;
+            /** Bytes */
+            bytes: number;
+            /** Adapted */
+            adapted: number | null;
+            /** Frozen */
+            frozen: number | null;
+            /** Refused */
+            refused: number;
+            /** State Bytes */
+            state_bytes: number | null;
+        };
         /** ModelInfo */
         ModelInfo: {
             /** Model Id */
@@ -1856,7 +2329,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "training" | "ready" | "sleep_candidate" | "failed" | "cancelled" | "interrupted";
+            status: "training" | "ready" | "sleep_candidate" | "rejected" | "failed" | "cancelled" | "interrupted";
             /** Created At */
             created_at: string;
             /** Params */
@@ -1886,6 +2359,8 @@ export interface components {
              * @default false
              */
             shipped: boolean;
+            /** Parent */
+            parent?: string | null;
         };
         /**
          * MonitorEvent
@@ -2005,6 +2480,7 @@ export interface components {
             objective: "ar" | "mlm";
             /**
              * Chunk Tokens
+             * @description tokens before each write; of TTT-E2E default: the model's chunk
              * @default 128
              */
             chunk_tokens: number;
@@ -2089,6 +2565,7 @@ export interface components {
             objective: "ar" | "mlm";
             /**
              * Chunk Tokens
+             * @description tokens before each write; of TTT-E2E default: the model's chunk
              * @default 128
              */
             chunk_tokens: number;
@@ -2254,6 +2731,8 @@ export interface components {
             cpu_seconds: number;
             /** Tokens Per Cpu Second */
             tokens_per_cpu_second: number | null;
+            /** Warning */
+            warning?: string | null;
         };
         /**
          * MonitorThresholds
@@ -3345,6 +3824,7 @@ export interface components {
             inner_steps: number;
             /**
              * Chunk Tokens
+             * @description tokens before each write; of TTT-E2E default: the model's chunk
              * @default 64
              */
             chunk_tokens: number;
@@ -3511,6 +3991,67 @@ export interface components {
             /** Attempts */
             attempts: number;
             interval: components["schemas"]["Interval"];
+        };
+        /**
+         * Recall
+         * @description Bits per letter (character) of ``answer`` after ``probe`` under each state of the session, oldest first, beside
+         *     the ``frozen`` model's; ``uniform``: of the 26 letters alike. ``searched``: what counts as stating it in a message:
+         *     probe and answer together, if any message holds that, else the answer alone.
+         */
+        Recall: {
+            /** Session Id */
+            session_id: string;
+            /** Head */
+            head: string;
+            /** Probe */
+            probe: string;
+            /** Answer */
+            answer: string;
+            /** Letters */
+            letters: number;
+            /** Tokens */
+            tokens: number;
+            /** Searched */
+            searched: string;
+            /** Frozen Bits Per Letter */
+            frozen_bits_per_letter: number | null;
+            /** Frozen Bits Per Token */
+            frozen_bits_per_token: number | null;
+            /** Uniform */
+            uniform: number;
+            /** Points */
+            points: components["schemas"]["RecallPoint"][];
+        };
+        /**
+         * RecallPoint
+         * @description The answer under the state after a turn (0: the initial state). ``bytes_read``: of messages and replies so far;
+         *     ``stated``: how often until then; ``distance``: bytes since the last time (None: not yet).
+         */
+        RecallPoint: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Bytes Read */
+            bytes_read: number;
+            /** Stated */
+            stated: number;
+            /** Distance */
+            distance: number | null;
+            /** Bits Per Letter */
+            bits_per_letter: number | null;
+            /** Bits Per Token */
+            bits_per_token: number | null;
+        };
+        /**
+         * RecallRequest
+         * @description Body of a recall: what of ``answer`` the session still knows after ``probe``.
+         */
+        RecallRequest: {
+            /** Probe */
+            probe: string;
+            /** Answer */
+            answer: string;
         };
         /** RedteamReport */
         RedteamReport: {
@@ -3752,7 +4293,8 @@ export interface components {
         };
         /**
          * SessionDetail
-         * @description One session with the turns on the path from its initial state to its head.
+         * @description One session with the turns that its head has seen. ``reverted``: those that it has not, since a revert took them
+         *     back; ``n_turns`` counts both.
          */
         SessionDetail: {
             /** Session Id */
@@ -3786,6 +4328,11 @@ export interface components {
             drift: number | null;
             /** Turns */
             turns: components["schemas"]["Turn"][];
+            /**
+             * Reverted
+             * @default []
+             */
+            reverted: components["schemas"]["Turn"][];
         };
         /**
          * SessionDiff
@@ -3906,6 +4453,7 @@ export interface components {
             inner_steps: number;
             /**
              * Chunk Tokens
+             * @description tokens before each write; of TTT-E2E default: the model's chunk
              * @default 64
              */
             chunk_tokens: number;
@@ -3948,6 +4496,310 @@ export interface components {
             created_at: string;
             /** Updated At */
             updated_at: string;
+        };
+        /**
+         * SleepCandidate
+         * @description One row of the list: a candidate, or a run that is to become one.
+         *
+         *     ``status``: running, failed, cancelled, interrupted (no model yet); sleep_candidate, ready (approved), rejected.
+         */
+        SleepCandidate: {
+            /** Model Id */
+            model_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "text" | "nano";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "failed" | "cancelled" | "interrupted" | "sleep_candidate" | "ready" | "rejected";
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "replay" | "delta";
+            /** Base Model Id */
+            base_model_id: string | null;
+            /** Created At */
+            created_at: string;
+            /** Decided At */
+            decided_at: string | null;
+            /** Retention */
+            retention: number | null;
+            /** Core Before */
+            core_before: number | null;
+            /** Core After */
+            core_after: number | null;
+            /** Sessions */
+            sessions: number;
+            /** Turns */
+            turns: number;
+            /** Stage */
+            stage: string | null;
+            /** Error */
+            error: string | null;
+        };
+        /**
+         * SleepEvidence
+         * @description ``GET /api/sleep/{model_id}``; ``manifest``: None while there is no model.
+         */
+        SleepEvidence: {
+            candidate: components["schemas"]["SleepCandidate"];
+            manifest: components["schemas"]["SleepManifest"] | null;
+        };
+        /**
+         * SleepForgetting
+         * @description What must not be forgotten, before and after. Core text in bits per byte, canaries in nats per token, of Nano
+         *     mean squared errors.
+         */
+        SleepForgetting: {
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "core" | "canary" | "world";
+            /** Before */
+            before: number;
+            /** After */
+            after: number;
+            /** Rise */
+            rise: number;
+        };
+        /**
+         * SleepManifest
+         * @description ``sleep_manifest.json``: all that speaks for or against a candidate. ``core_*`` and ``mix_*``: bits per byte of
+         *     held-out core text and of what was trained on (traces and core text, mixed).
+         */
+        SleepManifest: {
+            /** Model Id */
+            model_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "text" | "nano";
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "replay" | "delta";
+            /** Base Model Id */
+            base_model_id: string;
+            /** Base Sha256 */
+            base_sha256: string;
+            /** Checkpoint Sha256 */
+            checkpoint_sha256: string;
+            /** Created At */
+            created_at: string;
+            request: components["schemas"]["SleepRequest"];
+            /** Core */
+            core: string;
+            /** Core Train Bytes */
+            core_train_bytes: number;
+            /** Core Heldout Bytes */
+            core_heldout_bytes: number;
+            /** Core Before */
+            core_before: number;
+            /** Core After */
+            core_after: number;
+            /** Mix Before */
+            mix_before: number;
+            /** Mix After */
+            mix_after: number;
+            /** Unit */
+            unit: string;
+            /** Retention */
+            retention: number | null;
+            /** Steps */
+            steps: number;
+            /** Sources */
+            sources: components["schemas"]["SleepSource"][];
+            /** Retention Rows */
+            retention_rows: components["schemas"]["SleepRetention"][];
+            /** Forgetting Rows */
+            forgetting_rows: components["schemas"]["SleepForgetting"][];
+            /** Parts */
+            parts: components["schemas"]["SleepPart"][];
+            /** Writes */
+            writes: components["schemas"]["SleepWrite"][];
+            /** Cpu Seconds */
+            cpu_seconds: number;
+            /** Notes */
+            notes: string[];
+        };
+        /**
+         * SleepPart
+         * @description A tensor, or some rows of one, and how much of what was learned of it was kept.
+         */
+        SleepPart: {
+            /** Name */
+            name: string;
+            /** Params */
+            params: number;
+            /** Importance */
+            importance: number | null;
+            /** Change */
+            change: number;
+            /** Scale */
+            scale: number;
+            /** Gain */
+            gain: number | null;
+            /** Cost */
+            cost: number | null;
+        };
+        /**
+         * SleepRequest
+         * @description Body of ``POST /api/sleep``; the flags of ``fastweights sleep``.
+         */
+        SleepRequest: {
+            /**
+             * Mode
+             * @description replay: train on what the sessions said; delta: distil what their fast weights know, selectively
+             * @default delta
+             * @enum {string}
+             */
+            mode: "replay" | "delta";
+            /**
+             * Base Model Id
+             * @description default: the latest usable one
+             */
+            base_model_id?: string | null;
+            /**
+             * Model Id
+             * @description of the candidate; default: a fresh id
+             */
+            model_id?: string | null;
+            /**
+             * Sessions
+             * @description default: all
+             */
+            sessions?: string[] | null;
+            /**
+             * Max Memories
+             * @description turns that are harvested, the latest first
+             * @default 200
+             */
+            max_memories: number;
+            /**
+             * Core Path
+             * @description text that must not be forgotten; default: what the base learned
+             */
+            core_path?: string | null;
+            /**
+             * Core Ratio
+             * @description share of core text among what is trained on
+             * @default 0.5
+             */
+            core_ratio: number;
+            /**
+             * Seq Len
+             * @description tokens of a sequence
+             * @default 128
+             */
+            seq_len: number;
+            /**
+             * Train Steps
+             * @default 200
+             */
+            train_steps: number;
+            /**
+             * Lr
+             * @description of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2)
+             */
+            lr?: number | null;
+            /**
+             * Max Core Rise
+             * @description bits per byte that core text may lose (delta; Nano: share of its MSE)
+             * @default 0.01
+             */
+            max_core_rise: number;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Nano
+             * @description consolidate the Nano sessions of this mode instead
+             */
+            nano?: ("linear" | "nonlinear") | null;
+        };
+        /**
+         * SleepRetention
+         * @description The prompts of one session, read from a fresh start, in the manifest's ``unit``.
+         *
+         *     ``adapted``: the base with the session's fast weights (of a frozen one: its own); ``closed``: which share of the gap
+         *     between ``base`` and ``adapted`` the candidate closes without any; None where the fast weights gained nothing.
+         */
+        SleepRetention: {
+            /** Session Id */
+            session_id: string;
+            /** Tokens */
+            tokens: number;
+            /** Base */
+            base: number;
+            /** Adapted */
+            adapted: number;
+            /** Candidate */
+            candidate: number;
+            /** Closed */
+            closed: number | null;
+        };
+        /**
+         * SleepSource
+         * @description A session and what was taken of it; ``head``: the commit whose fast weights taught (delta).
+         */
+        SleepSource: {
+            /** Session Id */
+            session_id: string;
+            /** Memory */
+            memory: string;
+            /** Head */
+            head: string;
+            /** Turns */
+            turns: components["schemas"]["SleepTurn"][];
+            /** Tokens */
+            tokens: number;
+        };
+        /**
+         * SleepTurn
+         * @description A turn (or a run of Nano) that was harvested.
+         */
+        SleepTurn: {
+            /** Turn */
+            turn: number;
+            /** Commit */
+            commit: string;
+            /** Preview */
+            preview: string;
+        };
+        /**
+         * SleepWrite
+         * @description One decision of the guard on what was learned in some steps (delta).
+         */
+        SleepWrite: {
+            /** Step */
+            step: number;
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "committed" | "blocked" | "rolled_back";
+            /** Reasons */
+            reasons: string[];
+            /** Loss */
+            loss: number | null;
+            /** Update Norm */
+            update_norm: number;
+            /** Canary Delta */
+            canary_delta: number | null;
+            /** Drift */
+            drift: number | null;
         };
         /**
          * SpfwPolicy
@@ -4005,9 +4857,10 @@ export interface components {
          * StreamPoint
          * @description What the next token costs where ``context`` tokens have been read.
          *
-         *     Milliseconds are CPU time of one thread, means over the next chunk; ``ms_per_token`` has ``update_ms_per_token``,
-         *     the chunk's update spread over its tokens, in it. Full attention: the same network, nothing learned, a key-value
-         *     cache of the whole text; null where it was not run.
+         *     Milliseconds are CPU time of one thread, medians over blocks of the next chunk's tokens, which full attention reads
+         *     in turn; ``ms_per_token`` has ``update_ms_per_token``, the update before that chunk spread over a chunk's tokens, in
+         *     it. Full attention: the same network and code, nothing learned, a preallocated key-value cache of the whole text;
+         *     null where it was not run.
          */
         StreamPoint: {
             /** Context */
@@ -4256,7 +5109,8 @@ export interface components {
          * Turn
          * @description One answered message; a frozen one has the commit that it was answered from.
          *
-         *     ``frozen_reply``: the same prompt and seed without any fast weight, where asked for.
+         *     ``frozen_reply``: the same prompt and seed without any fast weight, where asked for. ``retold``: a revert of another
+         *     turn drew the reply anew. ``reverted_by``: the revert that took this turn back; reverting that takes it up again.
          */
         Turn: {
             /** Turn */
@@ -4289,6 +5143,15 @@ export interface components {
             created_at: string;
             /** Seconds */
             seconds: number;
+            /** Warning */
+            warning?: string | null;
+            /**
+             * Retold
+             * @default false
+             */
+            retold: boolean;
+            /** Reverted By */
+            reverted_by?: string | null;
         };
         /**
          * Utility
@@ -4316,6 +5179,9 @@ export interface components {
          * Verification
          * @description Commits recomputed from their recorded inputs and their parents' states, oldest first. ``ok``: all of them are
          *     verified. ``notes``: how this machine differs from the one that made them.
+         *
+         *     With ``without``: the initial commit and the head; ``recomputed`` of the head is the state of a session that never
+         *     saw that turn, made from the initial state on. ``ok``: the head is that state bit for bit.
          */
         Verification: {
             /** Session Id */
@@ -4333,6 +5199,7 @@ export interface components {
             environment: components["schemas"]["Environment"];
             /** Notes */
             notes: string[];
+            without?: components["schemas"]["Without"] | null;
             /** Commits */
             commits: components["schemas"]["VerifiedCommit"][];
         };
@@ -4369,11 +5236,36 @@ export interface components {
         };
         /**
          * VerifyRequest
-         * @description Body of a verification. ``commit``: one commit (default: the head's whole history).
+         * @description Body of a verification. ``commit``: one commit (default: the head's whole history); ``without``: instead, whether
+         *     the head equals a session that never saw this turn or run (its number, or its commit).
          */
         VerifyRequest: {
             /** Commit */
             commit?: string | null;
+            /** Without */
+            without?: string | null;
+        };
+        /**
+         * Without
+         * @description The turn or run that ``verify`` left out, with its commit. ``reverted``: the head has not learned from it, which
+         *     ``verify`` then certifies. ``turns``: how many others were computed, from the initial state on.
+         */
+        Without: {
+            /** Turn */
+            turn: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "init" | "turn" | "run" | "reset" | "fork" | "revert";
+            /** Commit */
+            commit: string;
+            /** Summary */
+            summary: string;
+            /** Reverted */
+            reverted: boolean;
+            /** Turns */
+            turns: number;
         };
         /**
          * FieldError
@@ -6831,6 +7723,104 @@ export interface operations {
             };
         };
     };
+    revert_api_text_sessions__session_id__revert_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevertRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     verify_api_text_sessions__session_id__verify_post: {
         parameters: {
             query?: never;
@@ -6853,6 +7843,394 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Verification"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    blame_api_text_sessions__session_id__blame_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlameRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Blame"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    bisect_api_text_sessions__session_id__bisect_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["BisectRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bisection"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    meter_api_text_sessions__session_id__meter_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Meter"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    recall_api_text_sessions__session_id__recall_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecallRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recall"];
                 };
             };
             /** @description Bad Request */
@@ -9513,7 +10891,7 @@ export interface operations {
             };
         };
     };
-    verify_api_sessions__session_id__verify_post: {
+    revert_api_sessions__session_id__revert_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -9522,9 +10900,9 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/json": components["schemas"]["VerifyRequest"] | null;
+                "application/json": components["schemas"]["RevertRequest"];
             };
         };
         responses: {
@@ -9534,7 +10912,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Verification"];
+                    "application/json": components["schemas"]["NanoSession"];
                 };
             };
             /** @description Bad Request */
@@ -9611,7 +10989,7 @@ export interface operations {
             };
         };
     };
-    revert_api_sessions__session_id__revert_post: {
+    verify_api_sessions__session_id__verify_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -9620,9 +10998,9 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
-                "application/json": components["schemas"]["RevertRequest"];
+                "application/json": components["schemas"]["VerifyRequest"] | null;
             };
         };
         responses: {
@@ -9632,7 +11010,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["NanoSession"];
+                    "application/json": components["schemas"]["Verification"];
                 };
             };
             /** @description Bad Request */
@@ -9825,6 +11203,664 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NanoModelInfo"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    candidates_api_sleep_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepCandidate"][];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_api_sleep_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SleepRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepCandidate"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    evidence_api_sleep__model_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepEvidence"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_api_sleep__model_id__approve_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepCandidate"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reject_api_sleep__model_id__reject_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepCandidate"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revert_api_sleep__model_id__revert_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepCandidate"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_api_sleep__model_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SleepCandidate"];
                 };
             };
             /** @description Bad Request */

@@ -1,1 +1,0 @@
-import{at as e,ct as t}from"./Problem-C6pSDCN4.js";import{i as n}from"./useMarked-DsZ3ySR0.js";var r=t(e(),1);function i(e){let t=n(),i=e.some(e=>e.commit===t)?t:null;return(0,r.useMemo)(()=>e.map(e=>({name:`run ${e.turn}`,from:e.from_step,to:e.to_step,on:e.commit===i})),[e,i])}export{i as t};

@@ -1,0 +1,1 @@
+import{st as e,ut as t}from"./Problem-fNyAD9LY.js";import{i as n}from"./useMarked-C1Cqll8r.js";var r=t(e(),1);function i(e){let t=n(),i=e.some(e=>e.commit===t)?t:null;return(0,r.useMemo)(()=>e.map(e=>({name:`run ${e.turn}`,from:e.from_step,to:e.to_step,on:e.commit===i})),[e,i])}export{i as t};
