@@ -32,6 +32,17 @@ def test_a_sleep_from_its_start_to_its_approval(tiny_store: Store, client: TestC
     assert client.post("/api/sleep/night/cancel").status_code == 409
 
 
+def test_a_sleep_of_nano(client: TestClient) -> None:
+    assert client.post("/api/sessions", json={"session_id": "n1", "seed": 1}).status_code == 201
+    assert client.post("/api/sessions/n1/run", json={"steps": 400}).status_code == 200
+    answer = client.post("/api/sleep", json={"nano": "linear", "model_id": "night"})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "nano")
+    found = wait_for(lambda: (one := client.get("/api/sleep/night").json())["manifest"] and one)
+    evidence = SleepEvidence.model_validate(found)
+    assert (evidence.candidate.status, evidence.candidate.sessions) == ("sleep_candidate", 1)
+    assert client.post("/api/sleep/night/approve").json()["status"] == "ready"
+
+
 def test_a_run_that_fails_says_why(tiny_store: Store, client: TestClient) -> None:
     assert client.post("/api/sleep", json=ASKED).status_code == 202
     found = wait_for(lambda: (one := client.get("/api/sleep/night").json())["candidate"]["status"] == "failed" and one)

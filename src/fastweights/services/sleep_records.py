@@ -40,7 +40,9 @@ class SleepRequest(Record):
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "SleepRequest":
-        if self.nano is not None and (given := self.model_fields_set & _TEXT_ONLY):
+        fields = type(self).model_fields  # as values, not as what was set: a stored request names every field
+        given = [name for name in _TEXT_ONLY if getattr(self, name) != fields[name].default]
+        if self.nano is not None and given:
             raise ValueError(f"{min(given)} is for text sessions, and nano is {self.nano!r}: leave one of them out")
         return self
 
