@@ -19,7 +19,7 @@ export function CandidateList({ rows, current }: { rows: SleepCandidate[]; curre
             <th scope="col">From</th>
             <th scope="col" className={table.right}>Sessions</th>
             <th scope="col" className={table.right}>Turns</th>
-            <th scope="col" className={table.right}>Facts kept</th>
+            <th scope="col" className={table.right}>Kept</th>
             <th scope="col" className={table.right}>Core, change</th>
             <th scope="col" className={table.right}>Made</th>
           </tr>

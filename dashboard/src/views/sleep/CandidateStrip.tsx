@@ -94,9 +94,9 @@ export function CandidateStrip({ candidate, manifest }: { candidate: SleepCandid
       </p>
       {candidate.core_before !== null && (
         <dl className={strip.figures}>
-          <Figure name="Facts kept without fast weights" value={percent(candidate.retention)} />
+          <Figure name="Kept without fast weights" value={percent(candidate.retention)} />
           <Figure name={candidate.kind === "nano" ? "Other worlds, MSE" : "Core text, bits per byte"} value={`${place(candidate, candidate.core_before)} → ${place(candidate, candidate.core_after)}`} />
-          {manifest && <Figure name="Steps" value={String(manifest.steps)} />}
+          {manifest && manifest.steps > 0 && <Figure name="Steps" value={String(manifest.steps)} />}
           {manifest && <Figure name="CPU time" value={duration(manifest.cpu_seconds)} />}
         </dl>
       )}

@@ -83,7 +83,7 @@ function Retention({ manifest }: { manifest: SleepManifest }) {
   return (
     <Part
       title="Retention: what stays without the fast weights"
-      about={`The messages of each session, read from a fresh start, in ${manifest.unit}. Adapted: the base with the session's own fast weights. Kept: which share of the gap between base and adapted the candidate closes with none; all together ${percent(manifest.retention)}.`}
+      about={`The ${manifest.kind === "nano" ? "runs" : "messages"} of each session, read from a fresh start, in ${manifest.unit}. Adapted: the base with the session's own fast weights. Kept: which share of the gap between base and adapted the candidate closes with none; all together ${percent(manifest.retention)}.`}
     >
       <div className={classes.bars}>
         <Wide label="Retention">

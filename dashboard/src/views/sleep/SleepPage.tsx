@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
 import { useLocation, useRoute } from "wouter";
 import { sleepEvidence, sleeps } from "../../api/queries";
 import { Empty } from "../../ui/Empty";
@@ -56,10 +57,16 @@ export default function SleepPage() {
 
 function One({ id }: { id: string }) {
   const { data, error, refetch } = useQuery(sleepEvidence(id));
+  const top = useRef<HTMLDivElement>(null);
+  const there = data !== undefined;
+  useEffect(() => {
+    const at = top.current?.getBoundingClientRect().top ?? 0;
+    if (at < 0 || at > innerHeight / 2) top.current?.scrollIntoView({ block: "start" });
+  }, [there]);
   if (error) return <Problem error={error} onRetry={() => void refetch()} />;
   if (!data) return null;
   return (
-    <div className={classes.open} data-evidence={data.manifest ? id : undefined}>
+    <div ref={top} className={classes.open} data-evidence={data.manifest ? id : undefined}>
       <CandidateStrip candidate={data.candidate} manifest={data.manifest} />
       {data.manifest && <Evidence manifest={data.manifest} />}
     </div>
