@@ -18,7 +18,7 @@ from fastweights.store.models import Models
 from fastweights.store.root import Store
 from fastweights.train.config import TrainConfig, load_config
 from fastweights.train.hooks import Hooks
-from fastweights.train.meta import meta_loss
+from fastweights.train.meta import Along, meta_loss
 from fastweights.train.meta_config import MetaConfig
 
 MODEL = {"kind": "e2e", "dim": 8, "heads": 2, "layers": 3, "suffix_layers": 2, "window": 12, "init_std": 0.3}
@@ -81,6 +81,39 @@ def test_a_run_shows_where_training_runs_do_and_its_model_loads(tmp_path: Path) 
     assert isinstance(loaded.lm, E2ETransformer)
     assert loaded.tokenizer.kind == "ids"
     assert loaded.manifest["kind"] == "e2e"
+
+
+def test_a_text_run_tells_its_loss_along_a_window(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    meta.start(store, _file(tmp_path, "text", **TEXT), {}, model_id="text")
+    looks = [point for point in TrainJobs(store).metrics("text") if point.val_bpb is not None]
+    assert looks
+    for point in looks:
+        on, off = point.inner_loss or [], point.inner_loss_off or []
+        assert len(on) == len(off) == 2
+        assert on[0] == pytest.approx(off[0], abs=1e-5)  # nothing was learned before the first chunk
+        assert on[1] != off[1]
+
+
+class Bigrams(torch.nn.Module):
+    def __init__(self, logits_VV: torch.Tensor) -> None:
+        super().__init__()
+        self.logits_VV = logits_VV
+
+    def forward(self, x_BT: torch.Tensor, carry: None) -> tuple[torch.Tensor, None]:
+        return self.logits_VV[x_BT], carry
+
+
+def test_the_loss_along_a_window_is_that_of_its_places() -> None:
+    table_VV = torch.randn(7, 7, generator=torch.Generator().manual_seed(0))
+    along = Along(Bigrams(table_VV), window=6, chunk=4)
+    assert along.curve_C() is None
+    x_BT = torch.tensor([[0, 1, 2, 3, 4, 5], [6, 5, 4, 3, 2, 1]])
+    along(x_BT[:1])
+    along(x_BT[1:, :5])  # no whole window: it does not count
+    along(x_BT[1:])
+    nats_BT = -table_VV.log_softmax(-1)[x_BT[:, :-1], x_BT[:, 1:]]
+    assert along.curve_C() == pytest.approx([float(nats_BT[:, :4].mean()), float(nats_BT[:, 4:].mean())])
 
 
 def test_the_baseline_is_ordinary_training(tmp_path: Path) -> None:

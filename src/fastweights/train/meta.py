@@ -238,11 +238,14 @@ class MetaTrainer(Trainer):
 
     def _text_look(self, model: E2ETransformer, limit: int | None, cancelled: Callable[[], bool] | None) -> float:
         how: dict[str, Any] = {"limit": limit, "window": self.config.seq_len, "cancelled": cancelled}
-        bits = []
+        bits, curves = [], []
         for reader in (Adapting(model, self.meta.updates), model):
-            score, n_bytes = corpus_score(reader, self.corpus.val, self.tokenizer, inference=False, **how)
+            along = Along(reader, self.config.seq_len, model.config.inner.chunk)
+            score, n_bytes = corpus_score(along, self.corpus.val, self.tokenizer, inference=False, **how)
             bits.append(score.bits_per_byte(n_bytes))
-        self._extras = {"val_bpb_off": bits[1]} | self._rates(model)
+            curves.append(along.curve_C())
+        found = {"val_bpb_off": bits[1], "inner_loss": curves[0], "inner_loss_off": curves[1]}
+        self._extras = found | self._rates(model)
         return bits[0]
 
     def _rates(self, model: E2ETransformer) -> dict[str, Any]:
@@ -270,3 +273,24 @@ class Adapting(torch.nn.Module):
             raise Unsupported("a window of a text that learns is read from a fresh state: give no carry")
         y_BT = torch.cat([x_BT[:, 1:], x_BT[:, -1:]], dim=1)
         return read_adapting(self.lm, x_BT, y_BT, updates=self.updates)[0], None
+
+
+class Along(torch.nn.Module):
+    """Passes windows on to a reader, and keeps its loss (nats) at each place of those of ``window`` tokens."""
+
+    def __init__(self, reader: torch.nn.Module, window: int, chunk: int) -> None:
+        super().__init__()
+        self.reader, self.chunk, self.windows = reader, chunk, 0
+        self._nats_T = torch.zeros(window - 1)
+
+    def forward(self, x_BT: Tensor, carry: None = None) -> tuple[Tensor, Any]:
+        logits_BTV, after = self.reader(x_BT, carry)
+        if x_BT.shape[1] == len(self._nats_T) + 1:
+            nats = F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1).float(), x_BT[:, 1:].flatten(), reduction="none")
+            self._nats_T += nats.view(len(x_BT), -1).sum(0).cpu()
+            self.windows += len(x_BT)
+        return logits_BTV, after
+
+    def curve_C(self) -> list[float] | None:
+        """The mean of each chunk (the last without its last token); None before the first whole window."""
+        return [float(part.mean()) / self.windows for part in self._nats_T.split(self.chunk)] if self.windows else None
