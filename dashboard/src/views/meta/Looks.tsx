@@ -55,6 +55,8 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
   }
   const isKv = looks.some((look) => look.far != null);
   const steps = { xLabel: "step", sync: "meta", sparse: true, height: 210, onPoint: setPointed, onPick: pin };
+  const heldOutChart = <Chart {...steps} title="Held-out loss" unit={heldOutUnit(run)} curves={heldOut} format={(value) => fixed(value)} />;
+  const outerChart = <Chart {...steps} sparse={false} title="Outer loss" unit={isKv ? "nats an answer" : "nats per token"} curves={outer} format={(value) => fixed(value)} />;
   return (
     <section className={classes.section} aria-label="Looks" data-looks={looks.length} data-look={shown.step}>
       <div className={classes.head}>
@@ -92,10 +94,11 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
           <Chart title="Inner loss along a sequence" unit="nats per token" xLabel="chunk" sync="meta-along" sparse height={210} curves={along} format={(value) => fixed(value)} />
         )}
         {isKv && <Chart {...steps} title="Right answers" unit="share" curves={accuracy} format={(value) => percent(value, 1)} />}
-        {isKv && rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
-        <Chart {...steps} sparse={false} title="Outer loss" unit={isKv ? "nats an answer" : "nats per token"} curves={outer} format={(value) => fixed(value)} />
-        <Chart {...steps} title="Held-out loss" unit={heldOutUnit(run)} curves={heldOut} format={(value) => fixed(value)} />
-        {!isKv && rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
+        {!isKv && heldOutChart}
+        {!(isKv || along.length > 0) && outerChart}
+        {rates.length > 0 && <Rates rates={rates} shown={shown} chart={steps} />}
+        {isKv && outerChart}
+        {isKv && heldOutChart}
       </div>
       {isKv && (
         <p className={classes.hint}>
