@@ -174,8 +174,8 @@ class OnlineMix:
         read = self._read(state.weights, d)
         before = state.weights
         experts, count = self._expert_delta(state, d, read.old_BU)
-        error_MC = (d.bit_M - sigmoid(read.mixed.odds_M))[:, None] * read.input_MC
-        sum_BLCN = torch.from_numpy(sums(read.mixed.at_MC, error_MC, before[GATE].numel()).reshape(before[GATE].shape))
+        error_M = d.bit_M - sigmoid(read.mixed.odds_M)
+        sum_BLCN = torch.from_numpy(read.mixed.gradient(error_M, read.input_MC, before[GATE].shape))
         square_BLCN = state.rule["square"][GATE] + sum_BLCN * sum_BLCN
         delta: dict[str, Any] = {
             LOGIT: experts,
@@ -197,7 +197,6 @@ class OnlineMix:
         return self._loss_B(d, self._read(state.weights, d))
 
     def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
-        """The bands of the mix count as given."""
         d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
         read = self._read(state.weights, d)
         return self._loss_B(d, read), self._grads(d, read)
@@ -269,8 +268,8 @@ class OnlineMix:
         K, J = d.inverse_MK.shape[1], d.runs.inverse_PJ.shape[1]
         mixed, shape = read.mixed, (B, LEVELS, read.input_MC.shape[1], self.config.bands)
         share_M = (sigmoid(mixed.odds_M) - d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
-        share_MC = share_M[:, None] * mixed.weight_MC
-        gate = sums(mixed.at_MC, share_M[:, None] * read.input_MC, int(np.prod(shape))).reshape(shape)
+        share_MC = share_M[:, None] * mixed.slope_MC
+        gate = mixed.gradient(share_M, read.input_MC, shape)
         values_BU = sums(d.batch_M[:, None] * U + d.inverse_MK, share_MC[:, 1 : 1 + K], B * U).reshape(B, U)
         run = successors.gradient(d.runs, B, d.place_M, share_MC[:, 1 + K : 1 + K + J] * read.side_MJ)
         grads: dict[str, Any] = {LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)), RUN: run}
