@@ -91,7 +91,7 @@ def test_two_turns_equal_one_long_lived_process(chats: ChatService, store: Store
 
 def test_the_carry_after_a_turn_has_read_the_whole_transcript(chats: ChatService) -> None:
     """Replies drawn again with torch from the whole text; the stored carry equals the backbone run over it at once."""
-    session_id = chats.new(SessionOptions()).session_id
+    session_id = chats.new(SessionOptions(memory="linear")).session_id
     turns = [chats.send(session_id, message, SHORT) for message in (TEXT, "And then?")]
     opened = chats.open_session(session_id)
     loaded = opened.parts.loaded

@@ -58,9 +58,9 @@ def new(
     name
         Id of the new session (default: made up).
     memory
-        linear, low_rank (context nets), head, delta, ngram or mix: what is fast (docs/memory.md); the last three write
-        by rules of their own. A model that learns as it reads (ttt_lm, e2e) has fast
-        weights and a rule of its own: leave out what follows down to --inner-steps.
+        mix (the default), linear, low_rank (context nets), head, delta or ngram: what is fast (docs/memory.md). mix,
+        delta and ngram write by rules of their own: with a rule given and no memory it is linear. A model that learns
+        as it reads (ttt_lm, e2e) has fast weights and a rule of its own: leave out what follows down to --inner-steps.
     rank
         Of the low_rank memory.
     rule

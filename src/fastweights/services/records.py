@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fastweights.guard.event import Event
 from fastweights.guard.policy import Policy
 from fastweights.guard.shipped import default_policy
-from fastweights.models.memory.names import DEFAULT, MemoryName
+from fastweights.models.memory.names import DEFAULT, RULED, MemoryName
 
 Identifier = str
 ModelStatus = Literal["training", "ready", "sleep_candidate", "rejected", "failed", "cancelled", "interrupted"]
@@ -29,13 +29,19 @@ class Record(BaseModel):
 # ---------------------------------------------------------------- sessions
 
 
+_OF_A_RULE = frozenset({"rank", "rule", "lr", "momentum", "clip", "inner_steps"})
+
+
 class SessionOptions(Record):
     """How a session learns. The body of ``POST /api/text/sessions`` and the flags of ``session new``."""
 
     model: str | None = Field(
         default=None, pattern=ID_PATTERN, description="default: the latest usable one, never a candidate"
     )
-    memory: MemoryName = Field(default=DEFAULT, description="linear, low_rank: context nets; head; delta; ngram; mix")
+    memory: MemoryName = Field(
+        default=DEFAULT,
+        description="linear, low_rank: context nets; head; delta; ngram; mix. With a rule given and no memory: linear",
+    )
     rank: int = Field(default=16, ge=1, le=256, description="of the low_rank memory")
     rule: Literal["sgd", "muon"] = "sgd"
     lr: float = Field(default=0.1, gt=0, le=100)
@@ -49,6 +55,12 @@ class SessionOptions(Record):
         description="tokens before each write; of TTT-E2E default: the model's chunk",
     )
     policy: Policy = POLICY_OF_MODEL
+
+    @model_validator(mode="after")
+    def _memory_of_a_rule(self) -> "SessionOptions":
+        if "memory" not in self.model_fields_set and self.model_fields_set & _OF_A_RULE:
+            self.memory = RULED
+        return self
 
     def for_model(self, model: str, spfw: bool | None = None) -> "SessionOptions":
         """The same of a model, with its policy where none was given; ``spfw`` enforces or switches off SPFW in it."""

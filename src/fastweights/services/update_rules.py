@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import FastweightsError
 from fastweights.models.e2e_config import InnerConfig
+from fastweights.models.memory.names import DEFAULT, RULED
 from fastweights.services.records import MAX_CHUNK
 from fastweights.store import atomic
 from fastweights.store.models import Models
@@ -52,7 +53,8 @@ def _config(models: Models, model_id: str) -> dict[str, Any]:
 def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
     """For a model that learns by its own rule: FastweightsError names an option of a rule that is not the default."""
     for name, field in type(options).model_fields.items():
-        if name in _OF_A_RULE and getattr(options, name) != field.default:
+        allowed = (DEFAULT, RULED) if name == "memory" else (field.default,)
+        if name in _OF_A_RULE and getattr(options, name) not in allowed:
             raise FastweightsError(
                 f"{name} {getattr(options, name)}: model {options.model!r} learns by a rule of its own (test-time "
                 f"training), so leave {name} out"

@@ -39,7 +39,7 @@ def bench_chat(store: Store, model_id: str | None, *, learn: int, generate: int,
     from fastweights.models.device import set_threads
 
     set_threads()
-    options = SessionOptions(model=model_id or "random")
+    options = SessionOptions(model=model_id or "random", memory="linear")  # as its naive twin
     sampling = Sampling(max_new_tokens=generate, seed=0)
     with tempfile.TemporaryDirectory() as folder, _without_fsync():
         pool = _RandomPool(Store(folder)) if model_id is None else _BorrowedPool(Store(folder), store, model_id)
