@@ -57,7 +57,7 @@ class MixConfig:
     trust: tuple[float, float, float] = (0.03, 0.2, 0.25)
     trust_long: tuple[float, float, float] = (0.6, 0.8, 0.8)
     trust_map: float = 0.7
-    rate: tuple[float, float, float] = (0.03, 0.15, 0.15)
+    rate: tuple[float, float, float] = (0.06, 0.2, 0.2)
     bands: int = 6
     map_rate: float = 0.2
 
