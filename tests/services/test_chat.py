@@ -89,6 +89,13 @@ def test_two_turns_equal_one_long_lived_process(chats: ChatService, store: Store
         assert _same(_fast(chats, a), _fast(chats, b))
 
 
+def test_the_default_memory_is_what_the_meter_shows_best(chats: ChatService) -> None:
+    """The mix, which writes by rules of its own; a rule without a memory asks for a context net."""
+    assert chats.new(SessionOptions()).options.memory == "mix"
+    assert chats.new(SessionOptions(lr=0.2)).options.memory == "linear"
+    assert chats.new(SessionOptions(lr=0.2, memory="head")).options.memory == "head"
+
+
 def test_the_carry_after_a_turn_has_read_the_whole_transcript(chats: ChatService) -> None:
     """Replies drawn again with torch from the whole text; the stored carry equals the backbone run over it at once."""
     session_id = chats.new(SessionOptions(memory="linear")).session_id

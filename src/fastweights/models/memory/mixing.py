@@ -23,8 +23,8 @@ _PER_BAND = np.float32(1.2)  # bands to a nat
 
 
 class Mixed(NamedTuple):
-    """``low_MC``, ``high_MC``: where in the flat weights ``[B, L, C, N]`` the two are between which each decision's lies,
-    and ``part_MC`` how far; ``odds_M``: the log odds; ``slope_MC``: how they change with each input."""
+    """``low_MC``, ``high_MC``: where in the flat weights ``[B, L, C, N]`` the two are between which each one lies, and
+    ``part_MC`` how far; ``odds_M``: the log odds; ``slope_MC``: how they change with each input."""
 
     low_MC: Array
     high_MC: Array
