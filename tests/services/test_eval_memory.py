@@ -19,6 +19,7 @@ from fastweights.services.eval_recall import LETTERS, document
 from fastweights.services.generate import OpenModel
 from fastweights.services.records import Sampling, SessionOptions
 from fastweights.store.root import Store
+from tests.small_ttt import save_random_ttt
 
 TEXT = b"The lamp is in the hall. The key is in the lamp. " * 12
 
@@ -102,6 +103,44 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert {r["memory"] for r in results} == {"default", "mix", "frozen", "attention_window"}
     assert all(r["distance"] == 64 and r["times"] == 1 and r["bits_per_letter"] >= 0 for r in results)
     assert main.run(["eval", "adapt", "--text", str(tmp_path / "none"), *root]) == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["adapt", "--chunk-tokens", "0"],
+        ["adapt", "--chunk-tokens", "99999"],
+        ["adapt", "--seed", "-1"],
+        ["recall", "--chunk-tokens", "0"],
+        ["recall", "--distance", "64", "-1"],
+        ["recall", "--times", "0"],
+        ["recall", "--facts", "1000000"],  # more than there are names: it must not look for them for ever
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_bytes(TEXT[:50])
+    of = ["--text", str(text)] if given[0] == "adapt" else []
+    assert main.run(["eval", *given, *of, "--root", str(tmp_path), "--model", "starter", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert given[1].removeprefix("--").replace("-", "_") in err
+
+
+def test_a_model_with_a_rule_of_its_own_is_its_own_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_random_ttt(Store(tmp_path), layers=1)
+    text = tmp_path / "a.txt"
+    text.write_bytes(TEXT[:200])
+    root = ["--root", str(tmp_path), "--model", "ttt", "--json", "--quiet"]
+    assert main.run(["eval", "adapt", "--text", str(text), *root]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {*found["texts"][0]} == {"file", "bytes", "frozen", "default", *found["controls"]}
+    assert found["default_memory"] is found["texts"][0]["default"]["memory"] is None
+    assert main.run(["eval", "recall", "--distance", "64", "--times", "1", "--facts", "1", *root]) == 0
+    names = [row["memory"] for row in json.loads(capsys.readouterr().out)["results"]]
+    assert names[:2] == ["default", "frozen"]
 
 
 def test_a_session_with_the_mix_is_stored_forked_compared_and_verified(tmp_path: Path) -> None:

@@ -14,11 +14,23 @@ from typing import Any
 from fastweights.clock import cpu_seconds
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.models.memory.names import DEFAULT, MEMORIES, MemoryName
-from fastweights.services.eval_adapt_reads import Read, adapted, bias, chunks_of, dynamic, frozen, random_updates
+from fastweights.services.eval_adapt_reads import (
+    Read,
+    adapted,
+    bias,
+    check,
+    chunks_of,
+    dynamic,
+    frozen,
+    random_updates,
+    usual_memory,
+)
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.store.root import Store
 
 CONTROLS = ("bias", "random", "shuffled", "dynamic", "xz")
+BESIDE_HEAD = ("bias", "random")
+"""Controls of models that are frozen themselves."""
 MAX_BYTES = 1 << 20
 
 
@@ -45,12 +57,14 @@ def eval_adapt(
 
     if not texts:
         raise FastweightsError("text: name at least one file")
+    check(chunk_tokens, seed)
     contents = {str(path): _bytes(path) for path in texts}
     torch.set_num_threads(1)
     keep_freed_memory()
     pool = ModelPool(store)
     model = pool.open(pool.models.resolve(model_id))
-    names: list[MemoryName] = [name for name in MEMORIES if name in memories or name == DEFAULT]
+    usual = usual_memory(pool, model)
+    names: list[MemoryName] = [name for name in MEMORIES if usual and (name in memories or name == usual)]
     rows = []
     for file, data in contents.items():
         found = _one_text(
@@ -61,9 +75,9 @@ def eval_adapt(
         "model_id": model.loaded.model_id,
         "chunk_tokens": chunk_tokens,
         "guard": guard,
-        "default_memory": DEFAULT,
+        "default_memory": usual,
         "memories": names,
-        "controls": list(CONTROLS) if controls else [],
+        "controls": [name for name in CONTROLS if controls and (usual or name not in BESIDE_HEAD)],
         "threads": 1,
         "texts": rows,
         "cpu_seconds": cpu_seconds(),
@@ -77,7 +91,7 @@ def _tell(on_row: Callable[[str, str, dict[str, Any]], None] | None, file: str, 
 
 def _bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise NotFound(f"text {str(path)!r} does not exist: name a file")
+        raise NotFound(f"text {str(path)!r} is no file: name one that exists")
     data = path.read_bytes()[:MAX_BYTES]
     if not data:
         raise FastweightsError(f"text {str(path)!r} is empty: there is nothing to predict")
@@ -107,14 +121,18 @@ def _one_text(
     add("frozen", base)
     for name in names:
         add(name, adapted(model, chunks, name, chunk_tokens, guard))
-    found["default"] = {"memory": DEFAULT, **found[DEFAULT]}
+    usual = DEFAULT if names else None  # None: its own rule
+    if usual is None:
+        add("default", adapted(model, chunks, None, chunk_tokens, guard))
+    found["default"] = {"memory": usual, **found[usual or "default"]}
     if not controls:
         return found
-    add("bias", bias(model, chunks))
-    add("random", random_updates(model, chunks, chunk_tokens, seed))
+    if names:
+        add("bias", bias(model, chunks))
+        add("random", random_updates(model, chunks, chunk_tokens, seed))
     mixed = np.random.default_rng(seed).permutation(np.frombuffer(data, np.uint8)).tobytes()
     again = chunks_of(model, mixed, chunk_tokens)
-    add("shuffled", adapted(model, again, DEFAULT, chunk_tokens, guard), frozen(model, again))
+    add("shuffled", adapted(model, again, usual, chunk_tokens, guard), frozen(model, again))
     add("dynamic", dynamic(model, chunks))
     start = time.process_time()
     size = len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))

@@ -21,7 +21,9 @@ def adapt_png(found: dict[str, Any]) -> bytes:
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(texts), 1, squeeze=False)[:, 0]
     for panel, row in zip(panels, texts, strict=True):
-        readers = {name: f for name, f in row.items() if isinstance(f, dict) and name != "default"}
+        readers = {
+            name: f for name, f in row.items() if isinstance(f, dict) and (name != "default" or f["memory"] is None)
+        }
         bits = [f["bits_per_byte"] for f in readers.values()]
         spans = [f.get("gain_ci95", (0.0, 0.0)) for f in readers.values()]
         whiskers = [(high - low) / 2 for low, high in spans]

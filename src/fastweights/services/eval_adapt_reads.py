@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastweights.models.memory.names import MemoryName
-from fastweights.services.generate import OpenModel
-from fastweights.services.records import SessionOptions
+from fastweights.errors import FastweightsError
+from fastweights.models.memory.names import DEFAULT, MemoryName
+from fastweights.services.generate import ModelPool, OpenModel
+from fastweights.services.records import MAX_CHUNK, SessionOptions
+from fastweights.services.update_rules import has_own_rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +70,25 @@ def _interval(bits: np.ndarray, sizes: np.ndarray, seed: int) -> list[float]:
     return [float(q) for q in np.quantile(means, (0.025, 0.975))]
 
 
+def check(chunk_tokens: int, seed: int) -> None:
+    """FastweightsError names the one that cannot be."""
+    if not 1 <= chunk_tokens <= MAX_CHUNK:
+        raise FastweightsError(f"chunk_tokens {chunk_tokens}: give 1 to {MAX_CHUNK}")
+    if not 0 <= seed < 2**63:
+        raise FastweightsError(f"seed {seed}: give a whole number from 0 to 2^63 - 1")
+
+
+def usual_memory(pool: ModelPool, model: OpenModel) -> MemoryName | None:
+    """A new session's; None of a model that learns by a rule of its own (ttt_lm, e2e)."""
+    return None if has_own_rule(pool.models, model.loaded.model_id) else DEFAULT
+
+
+def options_of(model: OpenModel, memory: MemoryName | None, chunk_tokens: int) -> SessionOptions:
+    """Of a session with that memory (None: with the model's own rule)."""
+    options = SessionOptions(model=model.loaded.model_id, chunk_tokens=chunk_tokens)
+    return options if memory is None else options.model_copy(update={"memory": memory})
+
+
 def chunks_of(model: OpenModel, data: bytes, chunk_tokens: int) -> list[Chunk]:
     """Next-token chunks with their text, and in ``inputs`` how many bytes each stands for."""
     from fastweights.core.chunks import next_token_chunks
@@ -117,11 +138,11 @@ class _Timed:
         return proposal
 
 
-def adapted(model: OpenModel, chunks: list[Chunk], memory: MemoryName, chunk_tokens: int, guarded: bool) -> Read:
+def adapted(model: OpenModel, chunks: list[Chunk], memory: MemoryName | None, chunk_tokens: int, guarded: bool) -> Read:
     """A session's memory, through the default guard; without ``guarded`` every write is made."""
     from fastweights.services.session_parts import build_parts
 
-    parts = build_parts(model, SessionOptions(model=model.loaded.model_id, memory=memory, chunk_tokens=chunk_tokens))
+    parts = build_parts(model, options_of(model, memory, chunk_tokens))
     learner, read = _Timed(parts.learner), Read()
     read.guarded = guarded
     if not guarded:
@@ -172,7 +193,7 @@ def random_updates(model: OpenModel, chunks: list[Chunk], chunk_tokens: int, see
     from fastweights.core.state import add, norm_B
     from fastweights.services.session_parts import build_parts
 
-    parts = build_parts(model, SessionOptions(model=model.loaded.model_id, memory="linear", chunk_tokens=chunk_tokens))
+    parts = build_parts(model, options_of(model, "linear", chunk_tokens))
     generator = torch.Generator().manual_seed(seed)
 
     def turned(proposal: Any) -> FastState:
@@ -211,7 +232,7 @@ def dynamic(model: OpenModel, chunks: list[Chunk], lr: float = 0.1, clip: float 
         start = time.process_time()
         logits_BTV, carry = lm(chunk.tokens_BT, carry)
         loss = cross_entropy_B(logits_BTV, chunk.targets_BT, chunk.mask_BT).sum()
-        grads = torch.autograd.grad(loss, weights)
+        grads = torch.autograd.grad(loss, weights, materialize_grads=True)
         scale = lr * min(1.0, clip / (float(torch.nn.utils.get_total_norm(grads)) + 1e-12))
         with torch.no_grad():
             for weight, grad in zip(weights, grads, strict=True):

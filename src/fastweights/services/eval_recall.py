@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import fastweights.data
 from fastweights.clock import cpu_seconds
 from fastweights.errors import FastweightsError
-from fastweights.models.memory.names import DEFAULT, MEMORIES, MemoryName
-from fastweights.services.eval_adapt_reads import chunks_of, state_bytes
+from fastweights.models.memory.names import MEMORIES, MemoryName
+from fastweights.services.eval_adapt_reads import check, chunks_of, options_of, state_bytes, usual_memory
 from fastweights.services.generate import ModelPool, OpenModel
-from fastweights.services.records import SessionOptions
 from fastweights.store.root import Store
 
 if TYPE_CHECKING:
     from fastweights.core.state import Chunk
 
 LETTERS = 8
-MAX_DISTANCE = 1 << 20
+MAX_DISTANCE, MAX_FACTS, MAX_TIMES = 1 << 20, 1000, 100
 _WINDOW, _FROZEN = "attention_window", "frozen"
 _SHARPNESS, _TRUST = 0.3, 0.7  # of the attention window's softmax, and its weight in the mixture
 
@@ -87,12 +86,19 @@ def eval_recall(
 
     from fastweights.core.memory import keep_freed_memory
 
-    if min(times) < 1 or facts < 1 or min(distances) < 0 or max(distances) > MAX_DISTANCE:
-        raise FastweightsError(f"times={min(times)}, facts={facts}: from 1; distance: 0 to {MAX_DISTANCE:,} bytes")
+    check(chunk_tokens, seed)
+    for name, values, low, high in (
+        ("distance", distances, 0, MAX_DISTANCE),
+        ("times", times, 1, MAX_TIMES),
+        ("facts", (facts,), 1, MAX_FACTS),
+    ):
+        if wrong := [value for value in values if not low <= value <= high]:
+            raise FastweightsError(f"{name} {wrong[0]}: give {low} to {high:,}")
     torch.set_num_threads(1)
     keep_freed_memory()
     pool = ModelPool(store)
     model = pool.open(pool.models.resolve(model_id))
+    usual = usual_memory(pool, model)
     results: list[dict[str, Any]] = []
 
     def add(row: dict[str, Any]) -> None:
@@ -105,16 +111,16 @@ def eval_recall(
             asked = {"distance": distance, "times": often, "facts": facts}
             page = document(seed, distance, often, facts)
             chunks = chunks_of(model, page.data, chunk_tokens)
-            own = _remembered(model, chunks, page, DEFAULT, chunk_tokens, guard)
+            own = _remembered(model, chunks, page, usual, chunk_tokens, guard)
             add({"memory": "default", **asked, **own})
-            for name in memories:
-                figures = own if name == DEFAULT else _remembered(model, chunks, page, name, chunk_tokens, guard)
+            for name in memories if usual else ():
+                figures = own if name == usual else _remembered(model, chunks, page, name, chunk_tokens, guard)
                 add({"memory": name, **asked, **figures})
             for name, bits in _without_learning(model, page, own["state_bytes"]).items():
                 add({"memory": name, **asked, **bits})
     return {
         "model_id": model.loaded.model_id,
-        "default_memory": DEFAULT,
+        "default_memory": usual,
         "guard": guard,
         "seed": seed,
         "uniform_bits_per_letter": math.log2(26),
@@ -124,13 +130,13 @@ def eval_recall(
 
 
 def _remembered(
-    model: OpenModel, chunks: list[Chunk], page: Document, name: MemoryName, chunk_tokens: int, guarded: bool
+    model: OpenModel, chunks: list[Chunk], page: Document, name: MemoryName | None, chunk_tokens: int, guarded: bool
 ) -> dict[str, Any]:
     import torch
 
     from fastweights.services.session_parts import build_parts
 
-    parts = build_parts(model, SessionOptions(model=model.loaded.model_id, memory=name, chunk_tokens=chunk_tokens))
+    parts = build_parts(model, options_of(model, name, chunk_tokens))
     session = parts.guard.begin(parts.learner, parts.learner.init())
     asked, bits, at, refused = set(page.letters), 0.0, 0, 0
     for chunk in chunks:
