@@ -50,7 +50,7 @@ class MixConfig:
     """
 
     short: tuple[int, ...] = (1, 2, 3, 4)
-    long: tuple[int, ...] = (5, 8, 16)
+    long: tuple[int, ...] = (6, 8, 12, 16, 20, 24, 32)
     bits: int = 22
     prior_count: float = 0.4
     horizon: float = 30.0
