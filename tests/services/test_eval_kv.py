@@ -71,7 +71,13 @@ def test_any_number_of_records_that_can_be_far_makes_whole_chunks(records: int) 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
-    [({"records": 15}, "records=15: .* give 16"), ({"seeds": 0}, "seeds=0"), ({"preset": "laptop"}, "not of the KV")],
+    [
+        ({"records": 15}, "records=15: .* give 16"),
+        ({"records": 0}, "records=0: give 1"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"processes": 0}, "processes=0: give 1"),
+        ({"preset": "laptop"}, "not of the KV"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(FastweightsError, match=match):

@@ -68,6 +68,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("fields", "word"),
     [
         ({"cpu_seconds": 0}, "cpu_seconds"),
+        ({"cpu_seconds": float("nan")}, "cpu_seconds"),
         ({"seeds": 0}, "seeds"),
         ({"scored_bytes": 255}, "scored_bytes"),
         ({"scored_bytes": 10**9}, "scored_bytes"),

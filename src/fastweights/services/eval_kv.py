@@ -69,8 +69,9 @@ def eval_kv(
     ``sequences``: held-out ones a figure is measured on. ``processes``: seeds that run side by side (default: one a
     core). Raises FastweightsError where the preset is not of the KV task, or a number does not fit.
     """
-    if min(seeds, sequences) < 1 or (steps is not None and steps < 1):
-        raise FastweightsError(f"seeds={seeds}, sequences={sequences}, steps={steps}: all from 1 up")
+    counts = {"seeds": seeds, "sequences": sequences, "steps": steps, "processes": processes, "records": records}
+    if few := [f"{name}={count}" for name, count in counts.items() if count is not None and count < 1]:
+        raise FastweightsError(f"{', '.join(few)}: give 1 or more")
     jobs = [
         Job(_config(preset, seed + i, record, records, steps), sequences, with_full_attention) for i in range(seeds)
     ]

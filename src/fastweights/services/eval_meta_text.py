@@ -70,7 +70,7 @@ def eval_meta_text(
     if base.meta is None or base.meta.kv is not None:
         raise FastweightsError(f"preset {preset!r} does not meta-learn text: give meta_text_cpu, or a YAML file")
     longest = base.seq_len * _STREAMS
-    if cpu_seconds <= 0 or min(scored_bytes, tuning_bytes) < longest:
+    if not 0 < cpu_seconds < math.inf or min(scored_bytes, tuning_bytes) < longest:
         raise FastweightsError(
             f"cpu_seconds={cpu_seconds}, scored_bytes={scored_bytes}, tuning_bytes={tuning_bytes}: give CPU seconds "
             f"above 0 and at least {longest} bytes"

@@ -179,7 +179,9 @@ def _kv(task: Any, lm: E2ETransformer, request: StreamRequest) -> _Text:
     width = task.width
     for name, length in (("context-len", request.context_len), ("query-len", request.query_len)):
         if length is not None and length % width:
-            raise FastweightsError(f"{name} {length}: a record of the model's task has {width} tokens, so a multiple")
+            raise FastweightsError(
+                f"{name} {length}: a record of the model's task has {width} tokens: give a multiple of it"
+            )
     records = request.context_len // width if request.context_len else task.records
     queries = request.query_len // width if request.query_len else task.queries
     changed = validate(KVConfig, {**task.model_dump(), "records": records, "queries": queries}, "demo stream")

@@ -39,7 +39,9 @@ def bench_attention(
     from fastweights.models.device import set_threads
 
     if min(seq, heads, dim, batch, window, repeats) < 1:
-        raise FastweightsError(f"seq={seq}, heads={heads}, dim={dim}, batch={batch}, window={window}: all from 1 up")
+        raise FastweightsError(
+            f"seq={seq}, heads={heads}, dim={dim}, batch={batch}, window={window}, repeats={repeats}: all from 1 up"
+        )
     set_threads()
     gen = torch.Generator().manual_seed(0)
     *inputs, weight = (torch.randn(batch, heads, seq, dim, generator=gen) for _ in range(4))
