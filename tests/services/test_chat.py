@@ -94,6 +94,8 @@ def test_the_default_memory_is_what_the_meter_shows_best(chats: ChatService) -> 
     assert chats.new(SessionOptions()).options.memory == "mix"
     assert chats.new(SessionOptions(lr=0.2)).options.memory == "linear"
     assert chats.new(SessionOptions(lr=0.2, memory="head")).options.memory == "head"
+    with pytest.raises(FastweightsError, match="memory mix writes by a rule of its own"):
+        chats.new(SessionOptions(lr=0.2, memory="mix"))
 
 
 def test_the_carry_after_a_turn_has_read_the_whole_transcript(chats: ChatService) -> None:

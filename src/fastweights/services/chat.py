@@ -24,7 +24,7 @@ from fastweights.services.revert import RevertService
 from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.text_turn import OnEvent, Reader
 from fastweights.services.trained_length import past_length
-from fastweights.services.update_rules import has_own_rule, natural_chunk
+from fastweights.services.update_rules import has_own_rule, natural_chunk, refuse_unused
 from fastweights.services.verify import Made
 from fastweights.store import atomic
 from fastweights.store.commits import Commit, Lived, fresh_rule
@@ -94,6 +94,7 @@ class ChatService(RevertService[SessionInfo]):
         if "chunk_tokens" not in options.model_fields_set and (own := natural_chunk(self.pool.models, model)):
             options = options.model_copy(update={"chunk_tokens": own})
         options = options.for_model(model, spfw)
+        refuse_unused(options)
         parts = self._parts.get(options)
         made = _begin(parts)
         meta = self.sessions.create(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from fastweights.errors import FastweightsError
 from fastweights.models.e2e_config import InnerConfig
 from fastweights.models.memory.names import DEFAULT, RULED
-from fastweights.services.records import MAX_CHUNK
+from fastweights.services.records import MAX_CHUNK, SessionOptions
 from fastweights.store import atomic
 from fastweights.store.models import Models
 
 if TYPE_CHECKING:
     from fastweights.core.rules import UpdateRule
-    from fastweights.services.records import MonitorOptions, SessionOptions
+    from fastweights.services.records import MonitorOptions
 
 
 def update_rule(options: SessionOptions | MonitorOptions) -> UpdateRule:
@@ -58,4 +58,16 @@ def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
             raise FastweightsError(
                 f"{name} {getattr(options, name)}: model {options.model!r} learns by a rule of its own (test-time "
                 f"training), so leave {name} out"
+            )
+
+
+def refuse_unused(options: SessionOptions) -> None:
+    """FastweightsError names an option of a rule, not the default, that the session's memory would not follow."""
+    if options.memory not in ("delta", "ngram", "mix"):
+        return
+    for name in ("rule", "lr", "momentum", "clip", "inner_steps"):
+        if (value := getattr(options, name)) != SessionOptions.model_fields[name].default:
+            raise FastweightsError(
+                f"{name} {value}: memory {options.memory} writes by a rule of its own, so leave {name} out, or choose "
+                "memory linear, low_rank or head"
             )

@@ -53,3 +53,9 @@ def test_a_wrong_second_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 def test_one_block_proves_nothing() -> None:
     with pytest.raises(FastweightsError, match="2 or more"):
         bench_gradgrad(blocks=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(FastweightsError, match="seed="):
+        bench_gradgrad(seed=seed)

@@ -37,6 +37,8 @@ def bench_gradgrad(
         raise FastweightsError(f"blocks={blocks}: with one, no inner gradient goes through attention; give 2 or more")
     if min(chunks, chunk, window, directions) < 1:
         raise FastweightsError(f"chunks={chunks}, chunk={chunk}, window={window}, directions={directions}: from 1 up")
+    if not 0 <= seed < 2**62:
+        raise FastweightsError(f"seed={seed}: give a whole number from 0 to 2^62 - 1")
     import torch
 
     from fastweights.models.device import set_threads
