@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastweights.services.stream_records import StreamReport
+from fastweights.services.stream.records import StreamReport
 
 _ENVIRONMENT = {"fastweights": "0", "torch": "0", "numpy": "0", "threads": 1, "device": "cpu", "cpu": "none"}
 

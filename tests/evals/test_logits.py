@@ -11,7 +11,7 @@ from fastweights.errors import FastweightsError, NotFound
 from fastweights.evals.logits import logits_of, read_ids
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
-from fastweights.services import evaluation
+from fastweights.services.evals import text as evaluation
 from fastweights.services.model_import import import_ttt_lm
 from fastweights.store.models import Models
 from fastweights.store.root import Store

@@ -20,7 +20,7 @@ from fastweights.services.nano.records import NanoSetting
 from fastweights.services.nano.sessions import NanoSessionService
 from fastweights.services.records import SessionOptions
 from fastweights.services.redteam_jobs import RedteamJobs
-from fastweights.services.sleep_jobs import SleepJobs
+from fastweights.services.sleep.jobs import SleepJobs
 from fastweights.store.root import Store
 from tests.models.nano_models import QUICK
 from tests.small_models import save_random_model

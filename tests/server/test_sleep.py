@@ -4,7 +4,7 @@ from fastapi.testclient import TestClient
 
 from fastweights.services.chat import ChatService
 from fastweights.services.records import Sampling, SessionOptions
-from fastweights.services.sleep_records import SleepEvidence
+from fastweights.services.sleep.records import SleepEvidence
 from fastweights.store.root import Store
 from tests.server.conftest import wait_for
 

@@ -11,11 +11,11 @@ from fastweights.guard.policy import Policy
 from fastweights.guard.shipped import calibrated_models, default_policy, shipped_policy
 from fastweights.server.schemas import NewSession
 from fastweights.services.calibration import Observed, calibrate_policy, policy_file
+from fastweights.services.evals.sentry import SentryRequest
 from fastweights.services.generate import ModelPool
 from fastweights.services.policies import named_policy
 from fastweights.services.records import MonitorOptions, MonitorRequest, SessionOptions
 from fastweights.services.redteam import RedteamRequest
-from fastweights.services.sentry_eval import SentryRequest
 from fastweights.store.root import Store
 
 TEXT = (files("fastweights.data") / "assets" / "tiny.txt").read_text(encoding="utf-8")

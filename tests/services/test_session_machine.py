@@ -29,8 +29,8 @@ from fastweights.errors import Conflict
 from fastweights.services.chat import ChatService
 from fastweights.services.generate import ModelPool
 from fastweights.services.records import Sampling, SessionOptions
-from fastweights.services.revert import RevertService
-from fastweights.services.verify import Made
+from fastweights.services.verbs.revert import RevertService
+from fastweights.services.verbs.verify import Made
 from fastweights.store import tensors
 from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.fsck import fsck

@@ -6,9 +6,9 @@ import torch
 
 from fastweights.errors import Conflict, NotFound
 from fastweights.services.chat import ChatService
-from fastweights.services.environment import differences
 from fastweights.services.records import Sampling, SessionOptions
-from fastweights.services.session_records import Environment
+from fastweights.services.verbs.environment import differences
+from fastweights.services.verbs.records import Environment
 from fastweights.store import atomic
 from fastweights.store.root import Store
 from fastweights.store.tensors import dumps, loads

@@ -20,7 +20,7 @@ from fastweights.server.app import create_app
 from fastweights.server.deps import Settings
 from fastweights.services.calibration import calibrate_policy
 from fastweights.services.chat import ChatService
-from fastweights.services.evaluation import ppl
+from fastweights.services.evals.text import ppl
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import MonitorService
 from fastweights.services.records import MonitorRequest, Sampling, SessionOptions

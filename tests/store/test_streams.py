@@ -3,7 +3,7 @@
 import pytest
 
 from fastweights.errors import FastweightsError
-from fastweights.services.stream_reports import reports
+from fastweights.services.stream.reports import reports
 from fastweights.store.fsck import fsck
 from fastweights.store.root import Store
 from fastweights.store.streams import keep_stream

@@ -4,7 +4,7 @@ from cyclopts import App
 
 from fastweights.cli import output
 from fastweights.hints import validate_given
-from fastweights.services.stream_records import StreamReport, StreamRequest
+from fastweights.services.stream.records import StreamReport, StreamRequest
 
 app = App(name="demo", help="Demos: a stream through a TTT-E2E model.")
 
@@ -56,7 +56,7 @@ def stream(
     full_attention
         Measure the same network with full attention, too (the default).
     """
-    from fastweights.services.stream import demo_stream
+    from fastweights.services.stream.measure import demo_stream
 
     request = validate_given(
         StreamRequest,

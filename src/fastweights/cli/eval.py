@@ -16,7 +16,7 @@ from fastweights.hints import validate_given
 
 if TYPE_CHECKING:
     from fastweights.redteam.records import Interval
-    from fastweights.services.sentry_eval import SentryReport
+    from fastweights.services.evals.sentry import SentryReport
 
 app = App(name="eval", help="Measure a model.")
 app.command(nano)
@@ -54,7 +54,7 @@ def ppl(
     device
         auto, cpu, cuda or mps (default: TEXT_LM_DEVICE, else auto).
     """
-    from fastweights.services import evaluation
+    from fastweights.services.evals import text as evaluation
 
     if reset_every is not None and reset_every < 1:
         raise output.UsageError(f"--reset-every {reset_every}: give 1 or more tokens, or leave it out")
@@ -106,7 +106,7 @@ def logits(
     device
         auto, cpu, cuda or mps (default: TEXT_LM_DEVICE, else auto).
     """
-    from fastweights.services import evaluation
+    from fastweights.services.evals import text as evaluation
 
     if prefill is not None and mode != "mixed":
         raise output.UsageError(f"--prefill is for --mode mixed, not {mode}: leave it out")
@@ -164,7 +164,7 @@ def mixers(
     seeds
         So many runs, from seed on; the table gives means, and from two on half of their 95 % interval.
     """
-    from fastweights.services.eval_mixers import FIGURES, MIXERS, eval_mixers
+    from fastweights.services.evals.mixers import FIGURES, MIXERS, eval_mixers
 
     found = eval_mixers(
         corpus=corpus,
@@ -217,8 +217,8 @@ def sentry(
     max_bytes
         Read so much of each text (default: all of a given one, 64 KiB of a default one).
     """
+    from fastweights.services.evals.sentry import SentryRequest, evaluate, named_paths
     from fastweights.services.generate import ModelPool
-    from fastweights.services.sentry_eval import SentryRequest, evaluate, named_paths
 
     shared = output.current()
     request = validate_given(

@@ -46,8 +46,8 @@ def kv(
     out
         Write kv.csv, kv.json and kv.png into this folder.
     """
-    from fastweights.services import eval_kv_report
-    from fastweights.services.eval_kv import eval_kv
+    from fastweights.services.evals import kv_report as eval_kv_report
+    from fastweights.services.evals.kv import eval_kv
 
     shared = output.current()
     found = eval_kv(

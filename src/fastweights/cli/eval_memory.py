@@ -45,7 +45,7 @@ def adapt(
         Draw a picture into this file (needs matplotlib).
     """
     from fastweights.models.memory.names import MEMORIES
-    from fastweights.services.eval_adapt import eval_adapt
+    from fastweights.services.evals.adapt import eval_adapt
 
     out = output.current()
     found = eval_adapt(
@@ -60,7 +60,7 @@ def adapt(
         on_row=lambda file, name, row: out.notice(f"{file}: {name} {row['bits_per_byte']:.3f} bits per byte"),
     )
     if png is not None:
-        from fastweights.services.eval_adapt_plot import adapt_png
+        from fastweights.services.evals.adapt_plot import adapt_png
 
         png.write_bytes(adapt_png(found))
     out.emit(found, lambda: "\n\n".join(_adapt_table(row) for row in found["texts"]))
@@ -123,7 +123,7 @@ def recall(
         Of names, letters and where the text between begins.
     """
     from fastweights.models.memory.names import MEMORIES
-    from fastweights.services.eval_recall import eval_recall
+    from fastweights.services.evals.recall import eval_recall
 
     out = output.current()
     found = eval_recall(

@@ -40,7 +40,7 @@ def meta_text(
     out
         Write meta_text.json into this folder.
     """
-    from fastweights.services.eval_meta_text import GAINS, READS, ROWS, eval_meta_text
+    from fastweights.services.evals.meta_text import GAINS, READS, ROWS, eval_meta_text
     from fastweights.store import atomic
 
     shared = output.current()

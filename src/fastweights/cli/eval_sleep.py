@@ -44,7 +44,7 @@ def sleep(
     seed
         Of names, letters and training.
     """
-    from fastweights.services.eval_sleep import MODES, eval_sleep
+    from fastweights.services.evals.sleep import MODES, eval_sleep
 
     out = output.current()
     found = eval_sleep(

@@ -142,7 +142,7 @@ def reject(model_id: str, /) -> None:
 
 
 def _decide(model_id: str, decision: Literal["approve", "reject"]) -> None:
-    from fastweights.services.candidates import Candidates
+    from fastweights.services.sleep.candidates import Candidates
 
     found = Candidates(output.current().store()).decide(model_id, decision)
     output.current().emit(found, f"{found.model_id}: {found.status}")

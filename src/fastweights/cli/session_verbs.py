@@ -8,14 +8,14 @@ from cyclopts import App, Parameter
 from fastweights.cli import output
 
 if TYPE_CHECKING:
-    from fastweights.services.revert import RevertService
-    from fastweights.services.session_records import (
+    from fastweights.services.verbs.records import (
         CommitInfo,
         SessionDiff,
         TensorChange,
         Verification,
         VerifiedCommit,
     )
+    from fastweights.services.verbs.revert import RevertService
 
 Service = Callable[[], "RevertService[Any]"]
 COMMIT_NAMES = "Commits are named head, head~2, init, by a tag, or by the first digits of an id (four or more)."

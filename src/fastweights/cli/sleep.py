@@ -8,10 +8,10 @@ from cyclopts import App, Parameter
 from fastweights.cli import output
 from fastweights.data.physics import Mode
 from fastweights.hints import validate, validate_given
-from fastweights.services.sleep_records import Decision, SleepManifest, SleepRequest
+from fastweights.services.sleep.records import Decision, SleepManifest, SleepRequest
 
 if TYPE_CHECKING:
-    from fastweights.services.sleep_jobs import SleepJobs
+    from fastweights.services.sleep.jobs import SleepJobs
 
 app = App(name="sleep", help="Consolidate what sessions learned into a candidate model; approve or reject candidates.")
 _LIST = Parameter(negative="", consume_multiple=True)
@@ -70,7 +70,7 @@ def sleep(
     every
         Go on for ever: sleep, wait so long (90s, 30m, 6h, 1d), and sleep again where sessions have learned since.
     """
-    from fastweights.services.sleep import sleep as run
+    from fastweights.services.sleep.consolidate import sleep as run
 
     shared = output.current()
     if request is not None:
@@ -81,7 +81,7 @@ def sleep(
         given = {name: value for name, value in locals().items() if name in SleepRequest.model_fields}
         asked = validate_given(SleepRequest, "sleep", **given)
     if every is not None:
-        from fastweights.services.sleep_schedule import repeat, seconds
+        from fastweights.services.sleep.schedule import repeat, seconds
 
         for found in repeat(shared.store(), asked, seconds(every), shared.notice):
             shared.line(found)
@@ -93,7 +93,7 @@ def sleep(
 
 
 def _jobs() -> "SleepJobs":
-    from fastweights.services.sleep_jobs import SleepJobs
+    from fastweights.services.sleep.jobs import SleepJobs
 
     return SleepJobs(output.current().store())
 

@@ -21,7 +21,7 @@ from fastweights.services.jobs import TrainJobs
 from fastweights.services.models import ModelService
 from fastweights.services.records import ID_PATTERN
 from fastweights.services.redteam_jobs import RedteamJobs
-from fastweights.services.sleep_jobs import SleepJobs
+from fastweights.services.sleep.jobs import SleepJobs
 from fastweights.store.models import Models
 from fastweights.store.root import Store
 

@@ -17,15 +17,15 @@ from pydantic import ValidationError
 from fastweights.errors import Conflict, Corrupt, FastweightsError
 from fastweights.hints import describe
 from fastweights.services import text_turn
-from fastweights.services.environment import environment
 from fastweights.services.generate import ModelPool, check_text
 from fastweights.services.records import Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
-from fastweights.services.revert import RevertService
 from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.text_turn import OnEvent, Reader
 from fastweights.services.trained_length import past_length
 from fastweights.services.update_rules import has_own_rule, natural_chunk, refuse_unused
-from fastweights.services.verify import Made
+from fastweights.services.verbs.environment import environment
+from fastweights.services.verbs.revert import RevertService
+from fastweights.services.verbs.verify import Made
 from fastweights.store import atomic
 from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.meta import Meta

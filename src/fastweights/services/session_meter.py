@@ -10,7 +10,7 @@ from fastweights.services.chat import ChatService
 from fastweights.services.past import Past, Probed
 from fastweights.services.past_records import Meter, MeterChunk, MeterTurn, Recall, RecallPoint, RecallRequest
 from fastweights.services.text_turn import message_ids
-from fastweights.services.verify import CannotReplay
+from fastweights.services.verbs.verify import CannotReplay
 
 _KEPT = 64  # places of the frozen model that are remembered
 _REPLY_TOKENS = 1024
@@ -203,7 +203,7 @@ class _Sums:
 
 def _held(past: Past) -> int:
     """Bytes of fast weights and rule as they are held in memory."""
-    from fastweights.services.eval_adapt_reads import state_bytes
+    from fastweights.services.evals.adapt_reads import state_bytes
 
     return state_bytes(past.parts.learner.init())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastweights.guard.event import Event
 from fastweights.services.records import Sampling
 from fastweights.services.session_parts import Answer, Parts
-from fastweights.services.verify import CannotReplay
+from fastweights.services.verbs.verify import CannotReplay
 
 if TYPE_CHECKING:
     from fastweights.data.tokenizer import Tokenizer

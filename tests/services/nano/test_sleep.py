@@ -3,11 +3,11 @@
 import pytest
 
 from fastweights.errors import FastweightsError
-from fastweights.services.candidates import Candidates
 from fastweights.services.nano.records import NanoSetting
 from fastweights.services.nano.sessions import NanoSessionService
-from fastweights.services.sleep import sleep
-from fastweights.services.sleep_records import SleepManifest, SleepRequest
+from fastweights.services.sleep.candidates import Candidates
+from fastweights.services.sleep.consolidate import sleep
+from fastweights.services.sleep.records import SleepManifest, SleepRequest
 from fastweights.store.fsck import fsck
 from fastweights.store.models import Models
 from fastweights.store.root import Store

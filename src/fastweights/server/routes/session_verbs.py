@@ -16,10 +16,10 @@ from fastweights.server.schemas import (
     VerifyRequest,
 )
 from fastweights.server.streams import in_thread
-from fastweights.services.session_records import CommitInfo, SessionDiff, TagInfo, Verification
+from fastweights.services.verbs.records import CommitInfo, SessionDiff, TagInfo, Verification
 
 if TYPE_CHECKING:
-    from fastweights.services.revert import RevertService
+    from fastweights.services.verbs.revert import RevertService
 
 SessionId = Annotated[str, Path(pattern=ID_PATTERN)]
 OtherId = Annotated[str, Query(pattern=ID_PATTERN)]

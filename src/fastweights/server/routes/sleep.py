@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 
 from fastweights.server.deps import ID_PATTERN, StrictJSONRoute, Use
 from fastweights.server.errors import documented
-from fastweights.services.sleep_records import SleepCandidate, SleepEvidence, SleepRequest
+from fastweights.services.sleep.records import SleepCandidate, SleepEvidence, SleepRequest
 
 router = APIRouter(prefix="/api/sleep", tags=["sleep"], route_class=StrictJSONRoute, responses=documented(404, 409))
 ModelId = Annotated[str, Path(pattern=ID_PATTERN)]

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from fastweights.server.deps import StrictJSONRoute, Use
-from fastweights.services import stream_reports
-from fastweights.services.stream_records import StreamReport
+from fastweights.services.stream import reports as stream_reports
+from fastweights.services.stream.records import StreamReport
 
 router = APIRouter(prefix="/api/text", tags=["training"], route_class=StrictJSONRoute)
 

@@ -18,8 +18,6 @@ from pydantic import ValidationError
 from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.hints import describe
 from fastweights.models.nano_config import NanoLearning
-from fastweights.services.diff import scalar
-from fastweights.services.environment import environment
 from fastweights.services.nano import rows as nano_rows
 from fastweights.services.nano import turn as nano_turn
 from fastweights.services.nano.records import NanoSetting, NanoUpdate
@@ -35,8 +33,10 @@ from fastweights.services.nano.session_records import (
     NanoWeights,
 )
 from fastweights.services.nano.weights import matrices
-from fastweights.services.revert import RevertService
-from fastweights.services.verify import CannotReplay, Made
+from fastweights.services.verbs.diff import scalar
+from fastweights.services.verbs.environment import environment
+from fastweights.services.verbs.revert import RevertService
+from fastweights.services.verbs.verify import CannotReplay, Made
 from fastweights.store import atomic
 from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.meta import Meta

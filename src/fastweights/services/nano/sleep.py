@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from fastweights.data import physics
 from fastweights.data.physics import Mode
 from fastweights.errors import FastweightsError
-from fastweights.services.candidates import check_free, summary
 from fastweights.services.nano import turn as nano_turn
 from fastweights.services.nano.runs import NanoService
 from fastweights.services.nano.sessions import NanoSessionService
-from fastweights.services.sleep_measure import closed
-from fastweights.services.sleep_records import (
+from fastweights.services.sleep.candidates import check_free, summary
+from fastweights.services.sleep.measure import closed
+from fastweights.services.sleep.records import (
     SleepForgetting,
     SleepManifest,
     SleepPart,

@@ -14,7 +14,7 @@ from fastweights.errors import Corrupt
 from fastweights.services.nano import rows as nano_rows
 from fastweights.services.nano.records import NanoSetting
 from fastweights.services.nano.runs import update_record
-from fastweights.services.verify import Made
+from fastweights.services.verbs.verify import Made
 from fastweights.store import atomic, tensors
 from fastweights.store.nano_files import METRICS, PER_STEP, UPDATES
 from fastweights.store.objects import sha256

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastweights.services.diff import figures
 from fastweights.services.nano.session_records import MatrixChange, NanoMatrix
+from fastweights.services.verbs.diff import figures
 from fastweights.store import tensors
 
 if TYPE_CHECKING:
