@@ -3783,8 +3783,8 @@ export interface components {
             model?: string | null;
             /**
              * Memory
-             * @description linear, low_rank: context nets; head; delta; ngram; mix
-             * @default linear
+             * @description linear, low_rank: context nets; head; delta; ngram; mix. With a rule given and no memory: linear
+             * @default mix
              * @enum {string}
              */
             memory: "linear" | "low_rank" | "head" | "delta" | "ngram" | "mix";
@@ -4412,8 +4412,8 @@ export interface components {
             model?: string | null;
             /**
              * Memory
-             * @description linear, low_rank: context nets; head; delta; ngram; mix
-             * @default linear
+             * @description linear, low_rank: context nets; head; delta; ngram; mix. With a rule given and no memory: linear
+             * @default mix
              * @enum {string}
              */
             memory: "linear" | "low_rank" | "head" | "delta" | "ngram" | "mix";
