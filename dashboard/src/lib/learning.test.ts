@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { SessionOptions } from "../api/types";
-import { describeLearning, ownRule, withoutRule, writesByRule } from "./learning";
+import { describeLearning, forMemory, ownRule, withoutRule, writesByRule } from "./learning";
 
 const options = { memory: "linear", rank: 16, rule: "sgd", lr: 0.1, momentum: 0, clip: 1, inner_steps: 1, chunk_tokens: 64, policy: { spfw: { mode: "enforce" } } } as SessionOptions;
 
@@ -8,6 +8,11 @@ describe("models with a rule of their own", () => {
   test("are those of test-time training", () => expect(["e2e", "ttt_lm", "tiny_lm", undefined].map(ownRule)).toEqual([true, true, false, false]));
   test("take no option of a rule", () => {
     expect(withoutRule({ memory: "mix", lr: 1, chunk_tokens: 8, policy: {} })).toEqual({ chunk_tokens: 8, policy: {} });
+  });
+  test("and neither does a memory that writes by a rule of its own", () => {
+    expect(forMemory({ lr: 1, chunk_tokens: 8 }, "mix")).toEqual({ chunk_tokens: 8 });
+    expect(forMemory({ memory: "delta", lr: 1 }, "delta")).toEqual({ memory: "delta" });
+    expect(forMemory({ memory: "head", lr: 1 }, "head")).toEqual({ memory: "head", lr: 1 });
   });
 });
 

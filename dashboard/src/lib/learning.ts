@@ -26,8 +26,8 @@ export const MEMORY_WORDS: Record<string, string> = {
   low_rank: "The same of low rank: smaller.",
   head: "A change of the output layer, written by the rule.",
   delta: "Associations from hidden states to next tokens, written by the delta rule.",
-  ngram: "Hashed n-grams of the last 1 to 20 tokens, written in closed form.",
-  mix: "Hashed n-grams mixed with the model as it is; the mix is learned as it reads, too.",
+  ngram: "Hashed n-grams of tokens and words, written in closed form.",
+  mix: "Hashed n-grams and a change of the output layer, mixed with the model as it is; the mix is learned as it reads, too.",
 };
 
 /** How a session learns in one line; `kind`: of its model. */
@@ -41,6 +41,12 @@ export function describeLearning(options: SessionOptions, kind?: string): string
   const steps = options.inner_steps > 1 ? `, ${plural(options.inner_steps, "inner step")}` : "";
   const momentum = options.momentum > 0 ? `, momentum ${options.momentum}` : "";
   return `${memory} memory, ${options.rule} at ${options.lr}${momentum}${steps}, ${chunks}${spfw}`;
+}
+
+/** The options that go with a memory: none of a rule's for one that writes by a rule of its own. */
+export function forMemory(options: Record<string, unknown>, memory: string): Record<string, unknown> {
+  if (writesByRule(memory)) return options;
+  return "memory" in options ? { ...withoutRule(options), memory } : withoutRule(options);
 }
 
 /** The same options without what a model with its own rule refuses. */

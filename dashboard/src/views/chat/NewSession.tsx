@@ -6,7 +6,7 @@ import { api, take } from "../../api/client";
 import { models, openapi, policies, queryClient, session, sessions } from "../../api/queries";
 import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
-import { MEMORY_WORDS, OWN_RULE_WORDS, ownRule, withoutRule, writesByRule } from "../../lib/learning";
+import { forMemory, MEMORY_WORDS, OWN_RULE_WORDS, ownRule, withoutRule, writesByRule } from "../../lib/learning";
 import { NAMES } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
 import { readsText } from "../../lib/runs";
@@ -40,7 +40,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
   const own = ownRule(info?.kind);
   const create = useMutation({
     mutationFn: () => {
-      const body = { ...(own ? withoutRule(options) : options), policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
+      const body = { ...(own ? withoutRule(options) : forMemory(options, memory)), policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
       return take(api.POST("/api/text/sessions", { body: body as unknown as NewSessionBody }));
     },
     onSuccess: (made) => {
