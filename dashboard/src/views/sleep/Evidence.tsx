@@ -189,7 +189,7 @@ function Parts({ manifest }: { manifest: SleepManifest }) {
   return (
     <Part
       title="What changed"
-      about="Each tensor of the model, by what it kept. Importance: Fisher information on core text. Gain and cost: what this part alone gains on the traces and costs on core text, nats per token."
+      about="Each tensor of the model, by what it kept. Importance: how often core text reads one of the rows, for each of its places. Gain and cost: what this part alone gains on the traces and costs on core text, nats per token."
     >
       <div className={classes.bars}>
         <Wide label="Parts">
