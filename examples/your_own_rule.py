@@ -33,7 +33,7 @@ class SignDescent:
         return {k: -self.lr * (torch.sign(g) + self.decay * weights[k]) for k, g in grads.items()}, rule
 
 
-parts = build_parts(ModelPool(Store()).open("starter"), SessionOptions())
+parts = build_parts(ModelPool(Store()).open("starter"), SessionOptions(memory="linear"))
 learner = GradientLearner(parts.model, SignDescent())
 guard = Guard(Policy(spfw=SpfwPolicy(mode="enforce")), parts.guard.canaries)
 

@@ -179,7 +179,7 @@ def test_a_sender_of_50_mb_reads_its_413(start, tiny_store, chunked):
 def test_sigterm_during_a_reply_commits_what_was_said(start, tiny_store):
     save_random_model(tiny_store, "slow", dim=256, layers=6)
     server = start(tiny_store.root)
-    name = post(server.url + "/api/text/sessions", {"model": "slow"})["session_id"]
+    name = post(server.url + "/api/text/sessions", {"model": "slow", "memory": "linear"})["session_id"]
     chat = f"{server.url}/api/text/sessions/{name}/chat"
     first = post(chat, {"message": "begin", "max_new_tokens": 1})
     turns: list[dict] = []
