@@ -4,9 +4,11 @@ To add a verb: write ``cli/<verb>.py`` with ``app = cyclopts.App(name="<verb>", 
 """
 
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError
 
@@ -102,7 +104,13 @@ def _complain(text: str, code: int, debug: bool) -> int:
 
 def main() -> None:
     """Entry point of the ``fastweights`` script and of ``python -m fastweights``."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun: a thread of gloo that still runs would abort the exit
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
