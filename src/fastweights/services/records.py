@@ -29,7 +29,8 @@ class Record(BaseModel):
 # ---------------------------------------------------------------- sessions
 
 
-_OF_A_RULE = frozenset({"rank", "rule", "lr", "momentum", "clip", "inner_steps"})
+RULE_OPTIONS = ("rule", "lr", "momentum", "clip", "inner_steps")
+"""The options that say by which rule a session or a monitor writes."""
 
 
 class SessionOptions(Record):
@@ -58,7 +59,7 @@ class SessionOptions(Record):
 
     @model_validator(mode="after")
     def _memory_of_a_rule(self) -> "SessionOptions":
-        if "memory" not in self.model_fields_set and self.model_fields_set & _OF_A_RULE:
+        if "memory" not in self.model_fields_set and self.model_fields_set & {"rank", *RULE_OPTIONS}:
             self.memory = RULED
         return self
 

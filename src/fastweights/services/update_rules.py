@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastweights.errors import FastweightsError
 from fastweights.models.e2e_config import InnerConfig
 from fastweights.models.memory.names import DEFAULT, RULED
-from fastweights.services.records import MAX_CHUNK, SessionOptions
+from fastweights.services.records import MAX_CHUNK, RULE_OPTIONS, SessionOptions
 from fastweights.store import atomic
 from fastweights.store.models import Models
 
@@ -24,9 +24,6 @@ def update_rule(options: SessionOptions | MonitorOptions) -> UpdateRule:
     if options.rule == "sgd":
         return SGD(options.lr, options.momentum, nesterov, options.clip)
     return Muon(options.lr, options.momentum, nesterov)
-
-
-_OF_A_RULE = ("memory", "rank", "rule", "lr", "momentum", "clip", "inner_steps")
 
 
 def has_own_rule(models: Models, model_id: str) -> bool:
@@ -54,7 +51,7 @@ def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
     """For a model that learns by its own rule: FastweightsError names an option of a rule that is not the default."""
     for name, field in type(options).model_fields.items():
         allowed = (DEFAULT, RULED) if name == "memory" else (field.default,)
-        if name in _OF_A_RULE and getattr(options, name) not in allowed:
+        if name in ("memory", "rank", *RULE_OPTIONS) and getattr(options, name) not in allowed:
             raise FastweightsError(
                 f"{name} {getattr(options, name)}: model {options.model!r} learns by a rule of its own (test-time "
                 f"training), so leave {name} out"
@@ -65,7 +62,7 @@ def refuse_unused(options: SessionOptions) -> None:
     """FastweightsError names an option of a rule, not the default, that the session's memory would not follow."""
     if options.memory not in ("delta", "ngram", "mix"):
         return
-    for name in ("rule", "lr", "momentum", "clip", "inner_steps"):
+    for name in RULE_OPTIONS:
         if (value := getattr(options, name)) != SessionOptions.model_fields[name].default:
             raise FastweightsError(
                 f"{name} {value}: memory {options.memory} writes by a rule of its own, so leave {name} out, or choose "
