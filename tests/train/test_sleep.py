@@ -14,7 +14,7 @@ from fastweights.layers.ngram import NGramEmbedding
 from fastweights.models.slow_weights import ManySteps, SlowWeights
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
-from fastweights.train.sleep import GUARD_EVERY, ROWS, Lessons, Trace, train
+from fastweights.train.sleep import GUARD_EVERY, ROWS, Lessons, Trace, length_of_rows, train
 from fastweights.train.sleep_learn import CoreBound, CoreText
 from fastweights.train.sleep_rows import OFTEN, choose_rows, new_table
 
@@ -56,11 +56,18 @@ def test_what_a_row_is_taught_is_of_its_own_places() -> None:
     assert torch.equal(lesson.taught_NTV[..., 0], digits.float())
 
 
-def test_too_few_tokens_are_said() -> None:
-    with pytest.raises(FastweightsError, match="seq_len 64: the sessions hold 5 tokens"):
-        Lessons([trace("short")], core(), seq_len=64, core_ratio=0.5, seed=0)
-    with pytest.raises(FastweightsError, match="seq_len 16: the core text has 10 tokens"):
-        Lessons([trace("long enough for one of them")], core(10), seq_len=16, core_ratio=0.5, seed=0)
+def test_sequences_are_as_long_as_what_there_is_and_what_was_asked_for_must_be_there() -> None:
+    one, two = [trace("a" * 40)], [trace("a" * 40), trace("b" * 40)]
+    assert [length_of_rows(None, traces, core()) for traces in (one, two, two * 9)] == [39, 79, 128]
+    assert length_of_rows(None, two, core(50)) == 49
+    assert length_of_rows(None, [trace("Hi.")], core()) == 8  # padded
+    assert length_of_rows(64, two, core()) == 64
+    with pytest.raises(FastweightsError, match="seq_len 64: the sessions hold 40 tokens"):
+        length_of_rows(64, one, core())
+    with pytest.raises(FastweightsError, match="seq_len 32: the core text has 30 tokens"):
+        length_of_rows(32, one, core(30))
+    with pytest.raises(FastweightsError, match="the core text has 10 tokens"):
+        length_of_rows(None, one, core(10))
 
 
 def test_rows_are_chosen_by_gain_for_each_read_of_core_text() -> None:

@@ -56,7 +56,7 @@ def sleep(
     core_ratio
         Share of core text among what is trained on (0.5).
     seq_len
-        Tokens of a sequence (128).
+        Tokens of a sequence (128, or what there is).
     train_steps
         Training steps (200).
     lr

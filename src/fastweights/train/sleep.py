@@ -23,6 +23,8 @@ GUARD_EVERY = 10
 """Steps that are one proposal."""
 ROWS = 12
 """Rows of a step."""
+SEQ_LEN, SHORTEST = 128, 8
+"""Tokens of a sequence, and the fewest that there may be; what a trace lacks is padding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,23 +46,33 @@ class Trace:
         return torch.cat([torch.tensor([self.first]), self.ids_T[:-1]])
 
 
+def length_of_rows(asked: int | None, traces: Sequence[Trace], core_T: np.ndarray) -> int:
+    """Tokens of a sequence: ``asked``, or (None) :data:`SEQ_LEN`, less where the traces or the core text hold less.
+
+    FastweightsError where there are too few tokens for one sequence and the token after it.
+    """
+    held, core = sum(len(trace.ids_T) for trace in traces), len(core_T)
+    if asked is not None and held <= asked:
+        raise FastweightsError(
+            f"seq_len {asked}: the sessions hold {held} tokens, too few for one sequence of {asked} and the token "
+            "after it; leave --seq-len out, give a smaller one, or talk more"
+        )
+    fits = min(SEQ_LEN, max(held - 1, SHORTEST), core - 1) if asked is None else asked
+    if core <= max(fits, 2 * SHORTEST):
+        smaller = "give a smaller --seq-len, or" if asked is not None and asked > SHORTEST else "give"
+        raise FastweightsError(
+            f"seq_len {fits}: the core text has {core} tokens to train on, too few for one sequence; "
+            f"{smaller} more text with --core-path"
+        )
+    return fits
+
+
 class Lessons:
     """An endless supply of lessons: of ``ROWS`` rows a share is core text, the others are windows of traces."""
 
     def __init__(
         self, traces: Sequence[Trace], core_T: np.ndarray, *, seq_len: int, core_ratio: float, seed: int
     ) -> None:
-        tokens = sum(len(trace.ids_T) for trace in traces)
-        if tokens < seq_len + 1:
-            raise FastweightsError(
-                f"seq_len {seq_len}: the sessions hold {tokens} tokens, too few for one sequence of {seq_len} and the "
-                "token after it; give a smaller --seq-len, or talk more"
-            )
-        if len(core_T) < seq_len + 1:
-            raise FastweightsError(
-                f"seq_len {seq_len}: the core text has {len(core_T)} tokens to train on, too few for one sequence; "
-                "give a smaller --seq-len, or more text with --core-path"
-            )
         self.traces, self.core_T, self.seq_len = traces, core_T, seq_len
         self.n_core = min(max(round(ROWS * core_ratio), 1), ROWS - 1)
         self.rng = np.random.default_rng(seed)

@@ -152,6 +152,17 @@ def test_what_cannot_be_slept_on_is_said_in_one_line(store: Store) -> None:
     assert sorted(one["id"] for one in Models(store).list() if one["id"] != "starter") == ["tiny"]
 
 
+@pytest.mark.parametrize("mode", ["replay", "delta"])
+def test_a_few_short_turns_are_enough(store: Store, mode: str) -> None:
+    save_random_model(store)
+    chat = ChatService(store)
+    chat.new(SessionOptions(model="tiny"), "s1")
+    chat.send("s1", "Hi.", Sampling(max_new_tokens=1))
+    found = sleep(store, SleepRequest.model_validate({"base_model_id": "tiny", "mode": mode, "train_steps": 10}))
+    assert found.request.seq_len == 8
+    assert found.steps == 10
+
+
 def test_models_that_learn_by_themselves_are_refused(store: Store) -> None:
     from tests.small_ttt import save_random_ttt
 

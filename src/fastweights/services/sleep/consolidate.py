@@ -48,8 +48,8 @@ def sleep(
     import torch
 
     from fastweights.core.memory import keep_freed_memory
-    from fastweights.train.sleep import Lessons
-    from fastweights.train.sleep_learn import delta, replay
+    from fastweights.train.sleep import Lessons, length_of_rows
+    from fastweights.train.sleep_learn import CoreText, delta, replay
 
     started, created = time.process_time(), now()
     if request.nano is not None:
@@ -70,7 +70,9 @@ def sleep(
     notes += said
     n_turns = sum(len(one.turns) for one in harvested)
     note(f"{n_turns} turns of {len(traces)} sessions of {model.loaded.model_id}; core text {name}")
-    how: dict[str, Any] = {"seq_len": request.seq_len, "core_ratio": request.core_ratio}
+    left = len(corpus.train) - CoreText.tokens(corpus.train)
+    seq_len = length_of_rows(request.seq_len, traces, corpus.train[:left])
+    how: dict[str, Any] = {"seq_len": seq_len, "core_ratio": request.core_ratio}
     meter = measure.Meter(
         model.loaded.tokenizer, corpus, traces, Lessons(traces, corpus.train, **how, seed=request.seed + 1)
     )
@@ -122,7 +124,7 @@ def sleep(
         learned,
         {
             "created_at": created,
-            "request": request.model_copy(update={"model_id": model_id, "lr": lr}),
+            "request": request.model_copy(update={"model_id": model_id, "lr": lr, "seq_len": seq_len}),
             "mode": request.mode,
             "core": name,
             "core_train_bytes": corpus.train_bytes,

@@ -27,7 +27,9 @@ class SleepRequest(Record):
         default=None, max_length=4096, description="text that must not be forgotten; default: what the base learned"
     )
     core_ratio: float = Field(default=0.5, gt=0, lt=1, description="share of core text among what is trained on")
-    seq_len: int = Field(default=128, ge=8, le=4096, description="tokens of a sequence")
+    seq_len: int | None = Field(
+        default=None, ge=8, le=4096, description="tokens of a sequence; default: 128, or what there is"
+    )
     train_steps: int = Field(default=200, ge=1, le=100_000)
     lr: float | None = Field(
         default=None, gt=0, le=1, description="of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2)"
