@@ -41,6 +41,7 @@ def test_questions_to_the_past(client: TestClient, at: str) -> None:
     meter = client.get(f"{at}/meter").json()
     assert [t["turn"] for t in meter["turns"]] == [1, 2, 3]
     assert meter["gain"] == pytest.approx(meter["frozen"] - meter["adapted"])
+    assert 0 < meter["ppm"] < 8
     recall = client.post(f"{at}/recall", json=fact).json()
     assert [p["stated"] for p in recall["points"]] == [0, 0, 1, 1]
 

@@ -12,6 +12,7 @@ from fastweights.guard.policy import Policy
 from fastweights.redteam.target import without
 from fastweights.services.blame import bisect, blame
 from fastweights.services.chat import ChatService
+from fastweights.services.evals.compressors import bits_per_byte
 from fastweights.services.past import Past, Probed
 from fastweights.services.past_records import BisectRequest, BlameRequest, RecallRequest
 from fastweights.services.records import Sampling, SessionOptions
@@ -269,6 +270,7 @@ def test_the_meter_of_a_session_that_learns(chats: ChatService, monkeypatch: pyt
     assert found.gain > 1
     assert found.frozen == pytest.approx((found.adapted or 0) + found.gain)
     assert found.chunks[-1].adapted_so_far == found.adapted
+    assert found.ppm == bits_per_byte("ppm", b"".join(read.message for read in meter.reads(Past.of(chats, "s"))))
     events = [event for turn in chats.show("s").turns for event in turn.events]
     assert [c.decision for c in found.chunks] == [event.decision for event in events]
     assert found.chunks[3].adapted == pytest.approx((events[3].loss or 0) / math.log(2))

@@ -2230,7 +2230,8 @@ export interface components {
          * Meter
          * @description What learning gained on the messages that the session's head has seen: bits per byte beside the frozen model's.
          *
-         *     ``gain``: frozen minus adapted. ``fast_bytes``: of the fast weights and their rule as they are held, whatever is
+         *     ``gain``: frozen minus adapted. ``ppm``: of PPMd on the same messages, a compressor that begins with nothing.
+         *     ``fast_bytes``: of the fast weights and their rule as they are held, whatever is
          *     read; ``state_bytes``: of the head's snapshot, which holds what is not 0.
          */
         Meter: {
@@ -2250,6 +2251,8 @@ export interface components {
             frozen: number | null;
             /** Gain */
             gain: number | null;
+            /** Ppm */
+            ppm: number | null;
             /** Committed */
             committed: number;
             /** Refused */

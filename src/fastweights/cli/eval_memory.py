@@ -36,7 +36,8 @@ def adapt(
         Tokens that are scored, then learned.
     controls
         bias: a logit bias alone; random: updates as long as the linear net's, in random directions; shuffled: the
-        default memory on the text's bytes in random order; dynamic: dynamic evaluation of all weights; xz.
+        default memory on the text's bytes in random order; dynamic: dynamic evaluation of all weights; xz, ppm
+        (PPMd, order 6): those compressors on the same bytes.
     guard
         Write through the default guard; --no-guard: make every write.
     seed

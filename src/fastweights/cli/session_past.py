@@ -148,8 +148,8 @@ def _describe_meter(m: "Meter") -> str:
     )
     head = ("turn", "bytes", "adapted", "frozen", "gain", "refused", "state", "message")
     line = (
-        f"{m.session_id}: {_nats(m.adapted)} bits/byte as it learned, {_nats(m.frozen)} frozen, over {m.bytes} bytes; "
-        f"{m.committed} writes, {m.refused} refused; state {m.state_bytes} bytes"
+        f"{m.session_id}: {_nats(m.adapted)} bits/byte as it learned, {_nats(m.frozen)} frozen, {_nats(m.ppm)} PPM, "
+        f"over {m.bytes} bytes; {m.committed} writes, {m.refused} refused; state {m.state_bytes} bytes"
     )
     return f"{line}\n\n{output.table(rows, head)}" if m.turns else f"{line}; no turns yet"
 

@@ -151,7 +151,8 @@ class MeterTurn(Record):
 class Meter(Record):
     """What learning gained on the messages that the session's head has seen: bits per byte beside the frozen model's.
 
-    ``gain``: frozen minus adapted. ``fast_bytes``: of the fast weights and their rule as they are held, whatever is
+    ``gain``: frozen minus adapted. ``ppm``: of PPMd on the same messages, a compressor that begins with nothing.
+    ``fast_bytes``: of the fast weights and their rule as they are held, whatever is
     read; ``state_bytes``: of the head's snapshot, which holds what is not 0.
     """
 
@@ -163,6 +164,7 @@ class Meter(Record):
     adapted: float | None
     frozen: float | None
     gain: float | None
+    ppm: float | None
     committed: int
     refused: int
     state_bytes: int

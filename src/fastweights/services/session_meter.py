@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fastweights.services.chat import ChatService
+from fastweights.services.evals.compressors import bits_per_byte
 from fastweights.services.past import Past, Probed
 from fastweights.services.past_records import Meter, MeterChunk, MeterTurn, Recall, RecallPoint, RecallRequest
 from fastweights.services.text_turn import message_ids
@@ -49,7 +50,8 @@ class SessionMeter:
         chunks, turns = [], []
         adapted_sum = frozen_sum = 0.0
         total = 0
-        for at, (one, read) in enumerate(zip(past.turns, self.reads(past), strict=True), 1):
+        reads = self.reads(past)
+        for at, (one, read) in enumerate(zip(past.turns, reads, strict=True), 1):
             events = one.record.get("events", [])
             if len(events) < len(read.nats):
                 raise CannotReplay(
@@ -100,6 +102,7 @@ class SessionMeter:
             adapted=adapted,
             frozen=frozen,
             gain=None if adapted is None or frozen is None else frozen - adapted,
+            ppm=bits_per_byte("ppm", b"".join(read.message for read in reads)) if total else None,
             committed=len(chunks) - refused,
             refused=refused,
             state_bytes=past.meta.state_bytes,

@@ -1,9 +1,11 @@
 """The meter of memories: its records, its controls, and what it counts."""
 
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
+import pyppmd
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.services.chat import ChatService
 from fastweights.services.evals import adapt_reads as reads
+from fastweights.services.evals.compressors import PPM_BYTES, PPM_ORDER, compressed, figures
 from fastweights.services.evals.recall import LETTERS, document
 from fastweights.services.generate import OpenModel
 from fastweights.services.records import Sampling, SessionOptions
@@ -87,13 +90,21 @@ def test_a_block_bootstrap_holds_the_mean() -> None:
     assert low < bits.sum() / sizes.sum() < high
 
 
+@pytest.mark.parametrize("data", [b"a", TEXT, bytes(range(256)) * 8])
+def test_what_a_compressor_writes_holds_the_text(data: bytes) -> None:
+    written = compressed("ppm", data)
+    assert pyppmd.Ppmd7Decoder(PPM_ORDER, PPM_BYTES).decode(written, len(data)) == data
+    assert lzma.decompress(compressed("xz", data)) == data
+    assert figures("ppm", data)["bits_per_byte"] == 8 * len(written) / len(data)
+
+
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "a.txt"
     text.write_bytes(TEXT[:300])
     root = ["--root", str(tmp_path), "--model", "starter", "--json", "--quiet"]
     assert main.run(["eval", "adapt", "--text", str(text), *root]) == 0
     (row,) = json.loads(capsys.readouterr().out)["texts"]
-    for name in ("frozen", "default", *MEMORIES, "bias", "random", "shuffled", "dynamic", "xz"):
+    for name in ("frozen", "default", *MEMORIES, "bias", "random", "shuffled", "dynamic", "xz", "ppm"):
         assert row[name]["bits_per_byte"] > 0
         assert row[name]["cpu_ms_per_kb"] >= 0
     assert (

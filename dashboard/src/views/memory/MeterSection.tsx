@@ -61,6 +61,7 @@ function Metered({ meter }: { meter: Meter }) {
         <Figure name="Gain, bits per byte" value={signed(meter.gain)} />
         <Figure name="Adapted" value={fixed(meter.adapted)} />
         <Figure name="Frozen" value={fixed(meter.frozen)} />
+        <Figure name="PPM on the same" value={fixed(meter.ppm)} />
         <Figure name="Read" value={bytes(meter.bytes)} />
         <Figure name="Chunks learned" value={whole(meter.committed)} />
         <Figure name="Refused" value={whole(meter.refused)} />

@@ -5,8 +5,6 @@ Prequential: each chunk is scored under the weights before it, then learned from
 
 from __future__ import annotations
 
-import lzma
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,11 @@ from fastweights.services.evals.adapt_reads import (
     random_updates,
     usual_memory,
 )
+from fastweights.services.evals.compressors import COMPRESSORS, figures
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.store.root import Store
 
-CONTROLS = ("bias", "random", "shuffled", "dynamic", "xz")
+CONTROLS = ("bias", "random", "shuffled", "dynamic", *COMPRESSORS)
 BESIDE_HEAD = ("bias", "random")
 """Controls of models that are frozen themselves."""
 MAX_BYTES = 1 << 20
@@ -134,9 +133,7 @@ def _one_text(
     again = chunks_of(model, mixed, chunk_tokens)
     add("shuffled", adapted(model, again, usual, chunk_tokens, guard), frozen(model, again))
     add("dynamic", dynamic(model, chunks))
-    start = time.process_time()
-    size = len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
-    cost = (time.process_time() - start) * 1e3 / len(data) * 1024
-    found["xz"] = {"bits_per_byte": 8 * size / len(data), "cpu_ms_per_kb": cost}
-    tell("xz", found["xz"])
+    for compressor in COMPRESSORS:
+        found[compressor] = figures(compressor, data)
+        tell(compressor, found[compressor])
     return found
