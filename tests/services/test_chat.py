@@ -1,5 +1,6 @@
 """Sessions end to end on a small real model: learn, answer, commit, fork, reset, restart, refuse."""
 
+import gc
 import json
 import threading
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from fastweights.core.state import FastState, from_tensors, to_tensors
+from fastweights.core.table import Table
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.guard.event import Event
 from fastweights.guard.policy import Policy, SpfwPolicy
@@ -87,6 +89,19 @@ def test_two_turns_equal_one_long_lived_process(chats: ChatService, store: Store
         assert one.reply == two.reply
         assert one.events == two.events
         assert _same(_fast(chats, a), _fast(chats, b))
+
+
+def test_no_state_stays_in_memory_between_turns(chats: ChatService) -> None:
+    """A table of the mix takes 36 MB: sessions that nobody talks to hold none, whatever their options."""
+    before = _tables()
+    ids = [chats.new(SessionOptions(memory="mix", chunk_tokens=16 + i)).session_id for i in range(3)]
+    for session_id in ids:
+        chats.send(session_id, TEXT, SHORT, compare=True)
+    assert _tables() == before
+
+
+def _tables() -> int:
+    return sum(type(one) is Table for one in gc.get_objects())
 
 
 def test_the_default_memory_is_what_the_meter_shows_best(chats: ChatService) -> None:

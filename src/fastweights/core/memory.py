@@ -1,11 +1,18 @@
-"""The process's heap: keeping what was freed, and how high it rose. Linux with glibc; elsewhere nothing happens."""
+"""The process's memory: keeping what was freed, how high it rose (Linux with glibc; elsewhere nothing happens), and
+large tensors outside of the heap."""
 
 import ctypes
+import mmap
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _KEEP = 512 << 20
+_OWN_PAGES = 1 << 20
 
 
 def keep_freed_memory() -> None:
@@ -18,6 +25,24 @@ def keep_freed_memory() -> None:
     if libc is not None:
         libc.mallopt(_TRIM_THRESHOLD, _KEEP)
         libc.mallopt(_MMAP_THRESHOLD, _KEEP)
+
+
+def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Zeros on the CPU; from 1 MB on in pages of their own, which become resident as they are written.
+
+    All of them go back to the system with the tensor. A heap, where such blocks lie between others, may keep them.
+    """
+    size = dtype.itemsize
+    for extent in shape:
+        size *= extent
+    if size < _OWN_PAGES:
+        return torch.zeros(shape, dtype=dtype)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    pages = mmap.mmap(-1, size, **private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # entries of a hashed table lie on all pages: large ones are mapped five times as fast
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
 
 
 def start_peak() -> int | None:

@@ -19,6 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastweights.core import memory
+
 
 class RowDelta(NamedTuple):
     """A change of few entries of a weight: ``rows_N`` int64, ascending, none twice; ``values_BN``. All else is 0.
@@ -76,8 +78,8 @@ class Table:
 
     @staticmethod
     def zeros(batch: int, rows: int, dtype: torch.dtype = torch.float32, *, tagged: bool = False) -> Table:
-        tags_BR = torch.zeros(batch, rows, dtype=torch.int32) if tagged else None
-        return Table(torch.zeros(batch, rows, dtype=dtype), tags_BR)
+        tags_BR = memory.zeros(batch, rows, dtype=torch.int32) if tagged else None
+        return Table(memory.zeros(batch, rows, dtype=dtype), tags_BR)
 
     @property
     def tagged(self) -> bool:

@@ -23,14 +23,14 @@ class Canaries:
 
     names: tuple[str, ...]
     chunk: Chunk  # B = n
-    start: FastState  # the learner's initial state at B = n: its carry is where every canary begins
+    start: FastState  # where every canary begins: the learner's initial state at B = n, without its weights
 
     @staticmethod
     def prepare(learner: Learner, names: Sequence[str], chunk: Chunk) -> "Canaries":
         """``chunk`` holds one canary a row. What no fast weight touches is computed here, once."""
         if len(names) != chunk.targets_BT.shape[0]:
             raise ValueError(f"{len(names)} canary names for {chunk.targets_BT.shape[0]} rows")
-        start = learner.init(len(names))
+        start = replace(learner.init(len(names)), weights={}, rule={})
         return Canaries(tuple(names), learner.prepare(chunk, start.carry), start)
 
     def measure(self, learner: Learner, weights: Weights) -> "Measured":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -221,7 +222,11 @@ class _ReplyAudit:
 
 
 class PartsCache:
-    """The canaries' frozen part is computed once for each model and options, and kept."""
+    """The canaries' frozen part is computed once for each model and options, and kept.
+
+    Each call gets a guard of its own over it: a guard remembers the last weights that it measured, which belong to one
+    session and are let go with it.
+    """
 
     def __init__(self, pool: ModelPool) -> None:
         self.pool = pool
@@ -235,7 +240,7 @@ class PartsCache:
             while len(self._built) >= _KEPT:
                 self._built.pop(next(iter(self._built)), None)
             parts = self._built[key] = build_parts(open_model, options)
-        return parts
+        return replace(parts, guard=copy(parts.guard))
 
 
 def build_parts(open_model: OpenModel, options: SessionOptions) -> Parts:
