@@ -22,8 +22,9 @@ from fastweights.services.records import MonitorRequest, Sampling, SessionOption
 from fastweights.services.session_parts import OwnRuleParts
 from fastweights.services.transcript import describe_turn
 from fastweights.store.root import Store
-from tests.services.test_ttt_sessions import OFF, SAID, TEXT, Never, same, state, weights
+from tests.services.test_ttt_sessions import OFF, SAID, TEXT, same, state, weights
 from tests.small_e2e import save_random_e2e
+from tests.small_guards import Never, refuse_all
 
 FILTERS = pytest.mark.parametrize("words", ["feed_forward_prime", "suffix_blocks,ln_f,head"])
 
@@ -82,7 +83,7 @@ def test_unguarded_is_how_the_model_learns_alone(words: str, store: Store) -> No
 
 def test_refused_writes_go_back_and_what_was_said_stands(store: Store) -> None:
     chats = begin(store)
-    chats.open_session("s").parts.guard.checks += (Never(),)
+    refuse_all(chats)
     turn = chats.send("s", TEXT, SAID)
     assert {e.decision for e in turn.events} == {"rolled_back"}
     assert (len(turn.events), turn.reply_tokens) == (14, 20)

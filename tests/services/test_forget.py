@@ -1,13 +1,11 @@
 """Turns taken back, turns blamed, the turn that broke a canary, the meter of a session and what it recalls."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from fastweights.errors import Conflict, FastweightsError, NotFound
-from fastweights.guard.evidence import Evidence, Stage, Verdict
-from fastweights.guard.mode import Mode
 from fastweights.guard.policy import Policy
 from fastweights.redteam.target import without
 from fastweights.services.blame import bisect, blame
@@ -19,6 +17,7 @@ from fastweights.services.records import Sampling, SessionOptions
 from fastweights.services.session_meter import SessionMeter
 from fastweights.store.root import Store
 from fastweights.store.tensors import dumps, loads
+from tests.small_guards import refuse_all
 from tests.small_models import save_random_model
 from tests.small_ttt import save_random_ttt
 
@@ -234,25 +233,12 @@ def test_bisect_says_when_there_is_nothing_to_find(chats: ChatService) -> None:
 # ---------------------------------------------------------------------- meter and recall
 
 
-@dataclass(frozen=True)
-class Never:
-    """A check that no write passes."""
-
-    name: str = "never"
-    stage: Stage = "candidate"
-    mode: Mode = "enforce"
-
-    def __call__(self, evidence: Evidence) -> Verdict:
-        return Verdict(False, ("never",))
-
-
 @pytest.mark.parametrize("kind", ["linear", "ngram", "ttt"])
 def test_a_session_that_may_not_learn_is_the_frozen_model(chats: ChatService, store: Store, kind: str) -> None:
     save_random_ttt(store)
     own = {"model": "ttt"} if kind == "ttt" else {"model": "tiny", "memory": kind}
     chats.new(SessionOptions.model_validate({**own, "chunk_tokens": 16}), "s")
-    guard = chats.open_session("s").parts.guard
-    guard.checks = (*guard.checks, Never())
+    refuse_all(chats)
     for message in SAID:
         chats.send("s", message, SHORT)
     found = SessionMeter(chats).meter("s")

@@ -2,7 +2,6 @@
 those of a reply too."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,6 @@ import torch
 from fastapi.testclient import TestClient
 
 from fastweights.errors import FastweightsError
-from fastweights.guard.evidence import Evidence, Stage, Verdict
-from fastweights.guard.mode import Mode
 from fastweights.guard.policy import Policy
 from fastweights.models.recurrent_learner import RecurrentLearner
 from fastweights.models.ttt_lm_decode import TTTDecoder
@@ -28,6 +25,7 @@ from fastweights.services.transcript import describe_turn
 from fastweights.store.models import Models
 from fastweights.store.root import Store
 from fastweights.store.tensors import loads
+from tests.small_guards import Never, refuse_all
 from tests.small_ttt import MIXERS, save_random_ttt
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again, until the evening."
@@ -42,18 +40,6 @@ def begin(store: Store, variant: str, policy: Policy = OFF, **options: int) -> C
     chats = ChatService(store, "cpu")
     chats.new(SessionOptions.model_validate({"model": "ttt", "chunk_tokens": 8, "policy": policy, **options}), "s")
     return chats
-
-
-@dataclass(frozen=True)
-class Never:
-    """A check that no write passes."""
-
-    name: str = "never"
-    stage: Stage = "candidate"
-    mode: Mode = "enforce"
-
-    def __call__(self, evidence: Evidence) -> Verdict:
-        return Verdict(False, ("never",))
 
 
 def state(chats: ChatService, session_id: str = "s", ref: str = "head") -> dict[str, torch.Tensor]:
@@ -118,7 +104,7 @@ def test_unguarded_is_how_the_model_reads_and_decodes_alone(variant: str, store:
 @every
 def test_refused_writes_go_back_and_what_was_said_stands(variant: str, store: Store) -> None:
     chats = begin(store, variant)
-    chats.open_session("s").parts.guard.checks += (Never(),)
+    refuse_all(chats)
     turn = chats.send("s", TEXT, SAID)
     assert {e.decision for e in turn.events} == {"rolled_back"}
     assert len(turn.events) == 14
