@@ -4,14 +4,11 @@ from typing import Any
 
 import torch
 
-from fastweights.data.ids_tokenizer import IdsTokenizer
-from fastweights.data.tokenizer import ByteTokenizer, Tokenizer
+from fastweights.data.tokenizer import ByteTokenizer
 from fastweights.models.e2e import E2ETransformer
 from fastweights.models.e2e_config import E2EConfig, InnerConfig
-from fastweights.store import atomic
-from fastweights.store.models import Models
 from fastweights.store.root import Store
-from fastweights.store.tensors import save_tensors
+from tests.small_models import save_model
 
 CHUNK, WINDOW = 8, 11
 
@@ -31,19 +28,4 @@ def random_e2e(*, vocab: int = ByteTokenizer.vocab_size, **changes: Any) -> E2ET
 
 def save_random_e2e(store: Store, model_id: str = "e2e", *, text: bool = True, **of: Any) -> str:
     """The same in a store; ``text=False``: one without a tokenizer."""
-    lm = random_e2e(**of)
-    vocab = lm.config.vocab_size
-    tokenizer: Tokenizer = ByteTokenizer() if text else IdsTokenizer(vocab, 1, 1)
-    models = Models(store, store.path("nowhere"))
-    folder = models.create(model_id, {"status": "training", "kind": "e2e", "step": 0, "steps": 0})
-    atomic.write_json(folder / "config.json", lm.config.model_dump(mode="json"))
-    tokenizer.save(folder / "tokenizer.json")
-    sha = save_tensors(folder / "checkpoint.safetensors", lm.state_dict())
-    models.update(
-        model_id,
-        status="ready",
-        checkpoint_sha256=sha,
-        tokenizer={"kind": tokenizer.kind, "vocab_size": vocab},
-        params=sum(p.numel() for p in lm.parameters()),
-    )
-    return model_id
+    return save_model(store, model_id, random_e2e(**of), text=text)

@@ -2,15 +2,12 @@
 
 import torch
 
-from fastweights.data.ids_tokenizer import IdsTokenizer
-from fastweights.data.tokenizer import ByteTokenizer, Tokenizer
+from fastweights.data.tokenizer import ByteTokenizer
 from fastweights.layers.ttt_config import TTTConfig, official
 from fastweights.models.ttt_lm import TTTLM
 from fastweights.models.ttt_lm_config import TTTLMConfig
-from fastweights.store import atomic
-from fastweights.store.models import Models
 from fastweights.store.root import Store
-from fastweights.store.tensors import save_tensors
+from tests.small_models import save_model
 
 MIXERS = {
     "lab": TTTConfig(dim=16, heads=2, chunk=4, eta_base=0.5),
@@ -45,19 +42,4 @@ def _random(mixer: TTTConfig, vocab: int, seed: int, layers: int) -> TTTLM:
 
 def save_random_ttt(store: Store, model_id: str = "ttt", variant: str = "lab", *, text: bool = True, **of: int) -> str:
     """The same in a store; ``text=False``: one without a tokenizer."""
-    model = random_ttt(variant, **of)
-    vocab = model.config.vocab_size
-    tokenizer: Tokenizer = ByteTokenizer() if text else IdsTokenizer(vocab, 1, 2)
-    models = Models(store, store.path("nowhere"))
-    folder = models.create(model_id, {"status": "training", "kind": "ttt_lm", "step": 0, "steps": 0})
-    atomic.write_json(folder / "config.json", model.config.model_dump(mode="json"))
-    tokenizer.save(folder / "tokenizer.json")
-    sha = save_tensors(folder / "checkpoint.safetensors", model.state_dict())
-    models.update(
-        model_id,
-        status="ready",
-        checkpoint_sha256=sha,
-        tokenizer={"kind": tokenizer.kind, "vocab_size": vocab},
-        params=sum(p.numel() for p in model.parameters()),
-    )
-    return model_id
+    return save_model(store, model_id, random_ttt(variant, **of), text=text)

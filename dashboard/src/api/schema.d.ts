@@ -2357,6 +2357,8 @@ export interface components {
             preset: string | null;
             /** Seed */
             seed: number;
+            /** Own Rule */
+            own_rule: boolean;
             /**
              * Shipped
              * @default false
@@ -4701,10 +4703,9 @@ export interface components {
             core_ratio: number;
             /**
              * Seq Len
-             * @description tokens of a sequence
-             * @default 128
+             * @description tokens of a sequence; default: 128, or what there is
              */
-            seq_len: number;
+            seq_len?: number | null;
             /**
              * Train Steps
              * @default 200

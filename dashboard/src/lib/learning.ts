@@ -1,14 +1,10 @@
 /** How a session learns, in words, and which of its options its model leaves open. Pure. */
 import type { SessionOptions } from "../api/types";
 import { plural } from "./format";
+import { field } from "./schema";
 
-/** Kinds of models that learn by a rule of their own: test-time training. Their fast weights and their rule come with them. */
-const OWN_RULE: readonly string[] = ["e2e", "ttt_lm"];
-
-/** What such a model decides itself. */
+/** What a model that learns by a rule of its own decides itself. */
 export const RULE_OPTIONS = ["memory", "rank", "rule", "lr", "momentum", "clip", "inner_steps"] as const;
-
-export const ownRule = (kind: string | undefined): boolean => kind !== undefined && OWN_RULE.includes(kind);
 
 /** What a model with its own rule does, in a sentence. */
 export const OWN_RULE_WORDS: Record<string, string> = {
@@ -16,10 +12,8 @@ export const OWN_RULE_WORDS: Record<string, string> = {
   ttt_lm: "It learns by a rule of its own: the state of its layers is its fast weights, written as it reads. Memory and rule come with it.",
 };
 
-/** Memories that write by the session's rule; the others by a closed form of their own. */
-const BY_RULE: readonly string[] = ["linear", "low_rank", "head"];
-
-export const writesByRule = (memory: string): boolean => BY_RULE.includes(memory);
+/** Memories that write by the session's rule, as the server says; the others write by a rule of their own. */
+export const byRule = (openapi: unknown): string[] => field(openapi, "SessionOptions", "memory").byRule ?? [];
 
 export const MEMORY_WORDS: Record<string, string> = {
   linear: "A linear map of the hidden state, written by the rule.",
@@ -30,22 +24,22 @@ export const MEMORY_WORDS: Record<string, string> = {
   mix: "Hashed n-grams and a change of the output layer, mixed with the model as it is; the mix is learned as it reads, too.",
 };
 
-/** How a session learns in one line; `kind`: of its model. */
-export function describeLearning(options: SessionOptions, kind?: string): string {
+/** How a session learns in one line. `own`: its model has its own rule; `ruled`: the memories that write by the session's. */
+export function describeLearning(options: SessionOptions, own: boolean, ruled: readonly string[]): string {
   const chunks = `${options.chunk_tokens}-token chunks`;
   const mode = options.policy?.spfw.mode ?? "off";
   const spfw = mode === "off" ? "" : `, SPFW ${mode}`;
-  if (ownRule(kind)) return `its own rule, ${chunks}${spfw}`;
+  if (own) return `its own rule, ${chunks}${spfw}`;
   const memory = options.memory === "low_rank" ? `low rank ${options.rank}` : options.memory;
-  if (!writesByRule(options.memory)) return `${memory} memory, ${chunks}${spfw}`;
+  if (!ruled.includes(options.memory)) return `${memory} memory, ${chunks}${spfw}`;
   const steps = options.inner_steps > 1 ? `, ${plural(options.inner_steps, "inner step")}` : "";
   const momentum = options.momentum > 0 ? `, momentum ${options.momentum}` : "";
   return `${memory} memory, ${options.rule} at ${options.lr}${momentum}${steps}, ${chunks}${spfw}`;
 }
 
 /** The options that go with a memory: none of a rule's for one that writes by a rule of its own. */
-export function forMemory(options: Record<string, unknown>, memory: string): Record<string, unknown> {
-  if (writesByRule(memory)) return options;
+export function forMemory(options: Record<string, unknown>, memory: string, ruled: readonly string[]): Record<string, unknown> {
+  if (ruled.includes(memory)) return options;
   return "memory" in options ? { ...withoutRule(options), memory } : withoutRule(options);
 }
 

@@ -30,6 +30,7 @@ const model = (id: string, changes: Partial<ModelInfo> = {}): ModelInfo => ({
   tokenizer: {},
   preset: null,
   seed: 7,
+  own_rule: false,
   shipped: false,
   ...changes,
 });

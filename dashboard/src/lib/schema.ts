@@ -9,6 +9,8 @@ export interface Field {
   choices?: string[];
   help?: string;
   integer?: boolean;
+  /** The choices that go by the options of a rule. */
+  byRule?: string[];
 }
 
 type Json = Record<string, unknown>;
@@ -28,12 +30,14 @@ export function field(openapi: unknown, schema: string, path: string): Field {
   const bounds = [node, ...(Array.isArray(node.anyOf) ? node.anyOf.map(record) : [])];
   const pick = (key: string): number | undefined => bounds.map((entry) => number(entry[key])).find((v) => v !== undefined);
   const exclusive = pick("exclusiveMinimum");
+  const strings = (value: unknown): string[] | undefined => (Array.isArray(value) ? value.filter((entry) => typeof entry === "string") : undefined);
   return {
     default: inherited,
     min: pick("minimum") ?? exclusive,
     exclusiveMin: exclusive !== undefined,
     max: pick("maximum"),
-    choices: Array.isArray(node.enum) ? node.enum.filter((value) => typeof value === "string") : undefined,
+    choices: strings(node.enum),
+    byRule: strings(node["x-by-rule"]),
     help: typeof node.description === "string" ? node.description : undefined,
     integer: bounds.some((entry) => entry.type === "integer"),
   };

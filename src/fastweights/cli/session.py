@@ -9,7 +9,7 @@ from fastweights.cli.policies import named_policy
 from fastweights.cli.session_past import add_past
 from fastweights.cli.session_verbs import COMMIT_NAMES, add_verbs, note_damaged
 from fastweights.hints import validate_given
-from fastweights.services.records import SessionInfo, SessionOptions
+from fastweights.services.records import BY_RULE, SessionInfo, SessionOptions
 
 if TYPE_CHECKING:
     from fastweights.services.chat import ChatService
@@ -119,10 +119,12 @@ def show(session: str) -> None:
         Session id.
     """
     from fastweights.services.transcript import describe_turn
+    from fastweights.services.update_rules import has_own_rule
 
     chats = service()
     detail = chats.show(session)
-    text = [_describe(detail, chats.has_own_rule(detail.model)), *(describe_turn(turn) for turn in detail.turns)]
+    own = has_own_rule(chats.pool.models, detail.model)
+    text = [_describe(detail, own), *(describe_turn(turn) for turn in detail.turns)]
     text += [f"taken back: turn {t.turn} by {(t.reverted_by or '')[:8]}: {t.prompt}" for t in detail.reverted]
     output.current().emit(detail, lambda: "\n\n".join(text))
 
@@ -131,8 +133,10 @@ def _describe(info: SessionInfo, own_rule: bool) -> str:
     o = info.options
     if own_rule:
         learns = f"its own fast weights by its own rule, judged every {o.chunk_tokens} tokens"
-    else:
+    elif o.memory in BY_RULE:
         learns = f"{o.memory} memory, {o.rule} lr {o.lr:g}, {o.inner_steps} step(s) every {o.chunk_tokens} tokens"
+    else:
+        learns = f"{o.memory} memory, written every {o.chunk_tokens} tokens"
     return f"{info.session_id}: model {info.model}, {learns}; head {info.head[:12]}"
 
 

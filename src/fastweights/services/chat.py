@@ -22,7 +22,7 @@ from fastweights.services.records import Sampling, SessionDetail, SessionInfo, S
 from fastweights.services.session_parts import Parts, PartsCache
 from fastweights.services.text_turn import OnEvent, Reader
 from fastweights.services.trained_length import past_length
-from fastweights.services.update_rules import has_own_rule, natural_chunk, refuse_unused
+from fastweights.services.update_rules import natural_chunk, refuse_unused
 from fastweights.services.verbs.environment import environment
 from fastweights.services.verbs.revert import RevertService
 from fastweights.services.verbs.verify import Made
@@ -74,13 +74,6 @@ class ChatService(RevertService[SessionInfo]):
         turns = [_turn(one.commit, one) for one in lived if not one.frozen]
         back = [_turn(one.commit, one) for one in lived if one.frozen]
         return SessionDetail(**_info(meta).model_dump(), turns=turns, reverted=back)
-
-    def has_own_rule(self, model_id: str) -> bool:
-        """Whether the model learns by a rule of its own; False of one that is no longer there."""
-        try:
-            return has_own_rule(self.pool.models, model_id)
-        except FastweightsError:
-            return False
 
     # ------------------------------------------------------------------ change
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
 from fastweights.services.records import ModelInfo
+from fastweights.services.update_rules import has_own_rule
 from fastweights.store import atomic
 from fastweights.store.models import CHECKPOINT, MANIFEST, WHOLE, Models, check_fields
 from fastweights.store.sessions import Sessions
@@ -116,6 +117,7 @@ class ModelService:
             tokenizer=manifest.get("tokenizer") or {},
             preset=manifest.get("preset"),
             seed=manifest.get("seed", 0),
+            own_rule=has_own_rule(self.models, model_id),
             shipped=self.models.is_shipped(model_id),
             parent=manifest.get("parent"),
         )

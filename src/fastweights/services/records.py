@@ -31,6 +31,8 @@ class Record(BaseModel):
 
 RULE_OPTIONS = ("rule", "lr", "momentum", "clip", "inner_steps")
 """The options that say by which rule a session or a monitor writes."""
+BY_RULE: tuple[MemoryName, ...] = ("linear", "low_rank", "head")
+"""The memories that write so; the others have rules of their own."""
 
 
 class SessionOptions(Record):
@@ -42,6 +44,7 @@ class SessionOptions(Record):
     memory: MemoryName = Field(
         default=DEFAULT,
         description="linear, low_rank: context nets; head; delta; ngram; mix. With a rule given and no memory: linear",
+        json_schema_extra={"x-by-rule": list(BY_RULE)},
     )
     rank: int = Field(default=16, ge=1, le=256, description="of the low_rank memory")
     rule: Literal["sgd", "muon"] = "sgd"
@@ -150,6 +153,7 @@ class ModelInfo(Record):
     tokenizer: dict[str, Any]
     preset: str | None
     seed: int
+    own_rule: bool  # learns as it reads by a rule of its own: a session of it has no memory and no rule to choose
     shipped: bool = False  # comes with the package, not from the store
     parent: str | None = None  # the base that a sleep candidate came from
 

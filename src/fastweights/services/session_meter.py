@@ -11,6 +11,7 @@ from fastweights.services.evals.compressors import bits_per_byte
 from fastweights.services.past import Past, Probed
 from fastweights.services.past_records import Meter, MeterChunk, MeterTurn, Recall, RecallPoint, RecallRequest
 from fastweights.services.text_turn import message_ids
+from fastweights.services.update_rules import has_own_rule
 from fastweights.services.verbs.verify import CannotReplay
 
 _KEPT = 64  # places of the frozen model that are remembered
@@ -97,7 +98,7 @@ class SessionMeter:
             session_id=session_id,
             head=past.head.id,
             model=past.meta.model,
-            memory=None if self.chats.has_own_rule(past.meta.model) else past.meta.options.get("memory"),
+            memory=None if has_own_rule(self.chats.pool.models, past.meta.model) else past.meta.options.get("memory"),
             bytes=total,
             adapted=adapted,
             frozen=frozen,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastweights.errors import FastweightsError
 from fastweights.models.e2e_config import InnerConfig
 from fastweights.models.memory.names import DEFAULT, RULED
-from fastweights.services.records import MAX_CHUNK, RULE_OPTIONS, SessionOptions
+from fastweights.services.records import BY_RULE, MAX_CHUNK, RULE_OPTIONS, SessionOptions
 from fastweights.store import atomic
 from fastweights.store.models import Models
 
@@ -27,8 +27,11 @@ def update_rule(options: SessionOptions | MonitorOptions) -> UpdateRule:
 
 
 def has_own_rule(models: Models, model_id: str) -> bool:
-    """Whether the model learns by a rule of its own, as its config says."""
-    config = _config(models, model_id)
+    """Whether the model learns by a rule of its own, as its config says; False of one that is gone or damaged."""
+    try:
+        config = _config(models, model_id)
+    except FastweightsError:
+        return False
     return config.get("kind") == "e2e" or (config.get("kind") == "ttt_lm" and config.get("attention") is None)
 
 
@@ -60,11 +63,11 @@ def refuse_rule(options: SessionOptions | MonitorOptions) -> None:
 
 def refuse_unused(options: SessionOptions) -> None:
     """FastweightsError names an option of a rule, not the default, that the session's memory would not follow."""
-    if options.memory not in ("delta", "ngram", "mix"):
+    if options.memory in BY_RULE:
         return
     for name in RULE_OPTIONS:
         if (value := getattr(options, name)) != SessionOptions.model_fields[name].default:
             raise FastweightsError(
                 f"{name} {value}: memory {options.memory} writes by a rule of its own, so leave {name} out, or choose "
-                "memory linear, low_rank or head"
+                f"memory {', '.join(BY_RULE[:-1])} or {BY_RULE[-1]}"
             )

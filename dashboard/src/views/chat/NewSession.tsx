@@ -6,7 +6,7 @@ import { api, take } from "../../api/client";
 import { models, openapi, policies, queryClient, session, sessions } from "../../api/queries";
 import type { ModelInfo, NewSessionBody } from "../../api/types";
 import { ago, count, fixed } from "../../lib/format";
-import { forMemory, MEMORY_WORDS, OWN_RULE_WORDS, ownRule, withoutRule, writesByRule } from "../../lib/learning";
+import { byRule, forMemory, MEMORY_WORDS, OWN_RULE_WORDS, withoutRule } from "../../lib/learning";
 import { NAMES } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
 import { readsText } from "../../lib/runs";
@@ -37,10 +37,11 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
 
   const base = { policy: resolved(policyList.data ?? [], policyName, info?.model_id ?? "")?.policy };
 
-  const own = ownRule(info?.kind);
+  const own = info?.own_rule ?? false;
+  const ruled = byRule(schema.data);
   const create = useMutation({
     mutationFn: () => {
-      const body = { ...(own ? withoutRule(options) : forMemory(options, memory)), policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
+      const body = { ...(own ? withoutRule(options) : forMemory(options, memory, ruled)), policy: merged(base.policy, options.policy), model: info?.model_id ?? null };
       return take(api.POST("/api/text/sessions", { body: body as unknown as NewSessionBody }));
     },
     onSuccess: (made) => {
@@ -53,7 +54,7 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
   const value = (path: string) => atPath(options, path) ?? atPath(base, path) ?? field(schema.data, "SessionOptions", path).default;
   const gate = leaves(schema.data, "SessionOptions", "policy.gate");
   const memory = String(value("memory"));
-  const byRule = writesByRule(memory);
+  const open = ruled.includes(memory); // the rule's options
   const input = (path: string, label: string, disabled = false, placeholder?: string) => (
     <SchemaField key={path} {...{ path, label, disabled, base, placeholder }} schema="SessionOptions" values={options} onChange={setOptions} />
   );
@@ -115,16 +116,16 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
                 {MEMORY_WORDS[memory] && <p className={classes.about}>{MEMORY_WORDS[memory]}</p>}
               </div>
             )}
-            <Fold title="Advanced" about={schema.data ? describe(value, own) : "how it learns, and what the guard enforces"}>
+            <Fold title="Advanced" about={schema.data ? describe(value, own, open) : "how it learns, and what the guard enforces"}>
               <fieldset>
                 <legend>How it learns</legend>
                 {!own && (
                   <>
                     {input("rank", "Rank", memory !== "low_rank")}
-                    {input("rule", "Rule", !byRule)}
-                    {input("lr", "Learning rate", !byRule)}
-                    {input("momentum", "Momentum", !byRule)}
-                    {input("inner_steps", "Inner steps", !byRule)}
+                    {input("rule", "Rule", !open)}
+                    {input("lr", "Learning rate", !open)}
+                    {input("momentum", "Momentum", !open)}
+                    {input("inner_steps", "Inner steps", !open)}
                   </>
                 )}
                 {input("chunk_tokens", "Tokens per chunk", false, info?.kind === "e2e" ? "as it was trained" : undefined)}
@@ -161,14 +162,14 @@ export function NewSession({ model, onOpenList }: { model: string | null; onOpen
 }
 
 /** The choices as they stand, in one line. */
-function describe(value: (path: string) => unknown, own: boolean): string {
+function describe(value: (path: string) => unknown, own: boolean, ruled: boolean): string {
   const guard = [
     `audit ${String(value("policy.audit.mode"))}`,
     `drift ${String(value("policy.drift.mode"))}`,
     `CUSUM ${String(value("policy.cusum.mode"))}`,
     `SPFW ${String(value("policy.spfw.mode"))}`,
   ];
-  const rule = !own && writesByRule(String(value("memory"))) ? [String(value("rule")), `lr ${String(value("lr"))}`] : [];
+  const rule = !own && ruled ? [String(value("rule")), `lr ${String(value("lr"))}`] : [];
   const learning = own ? ["its own rule"] : [...rule, `${String(value("chunk_tokens"))}-token chunks`];
   return [...learning, ...guard].join(" · ");
 }

@@ -3,10 +3,10 @@ import { useDisclosure } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "wouter";
-import { models } from "../../api/queries";
+import { models, openapi } from "../../api/queries";
 import type { SessionDetail } from "../../api/types";
 import { bytes } from "../../lib/format";
-import { describeLearning } from "../../lib/learning";
+import { byRule, describeLearning } from "../../lib/learning";
 import { Fork, Log, Menu, Question, Reset } from "../../ui/icons";
 import { DriftMeter } from "./DriftMeter";
 import { ForkDialog } from "../../ui/ForkDialog";
@@ -22,7 +22,8 @@ interface Props {
 }
 
 export function SessionHeader({ id, session, onOpenList, onBlame }: Props) {
-  const kind = useQuery(models).data?.find((entry) => entry.model_id === session?.model)?.kind;
+  const own = useQuery(models).data?.find((entry) => entry.model_id === session?.model)?.own_rule ?? false;
+  const ruled = byRule(useQuery(openapi).data);
   const [forking, fork] = useDisclosure(false);
   const [resetting, reset] = useDisclosure(false);
   const [reading, log] = useDisclosure(false);
@@ -38,7 +39,7 @@ export function SessionHeader({ id, session, onOpenList, onBlame }: Props) {
         {session && (
           <p>
             <span>{session.model}</span>
-            <span className={classes.options}>{describeLearning(session.options, kind)}</span>
+            <span className={classes.options}>{describeLearning(session.options, own, ruled)}</span>
             <span className={classes.options}>{bytes(session.state_bytes)} of state</span>
             {session.parent_session && (
               <Link href={`/chat/${session.parent_session}`}>forked from {session.parent_session}</Link>

@@ -2,7 +2,7 @@ import { Button, Select, Switch, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { models, openapi, policies } from "../../api/queries";
-import { ownRule, withoutRule } from "../../lib/learning";
+import { withoutRule } from "../../lib/learning";
 import { relaxed } from "../../lib/monitor";
 import { merged, resolved } from "../../lib/policies";
 import { readsText } from "../../lib/runs";
@@ -42,7 +42,7 @@ export function RunForm({ onStart }: { onStart: () => void }) {
   const usable = (modelList.data ?? []).filter(readsText);
   const model = String(values.model ?? field(schema.data, "MonitorRequest", "model").default ?? TOY);
   const toy = model === TOY;
-  const byItself = ownRule(usable.find((entry) => entry.model_id === model)?.kind);
+  const byItself = usable.find((entry) => entry.model_id === model)?.own_rule ?? false;
   const named = (chosen: Chosen) => ({ policy: resolved(policyList.data ?? [], chosen.name, model)?.policy });
   const whole = (chosen: Chosen) => merged(named(chosen).policy, chosen.changes.policy) as Body["policy"];
   const own = canaries.split("\n").map((line) => line.trim()).filter(Boolean);
