@@ -5,8 +5,14 @@ Legend: B sequences, T time, D channels. Slow twin: :func:`fastweights.layers.na
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from fastweights.layers.compiled import compiled
+
+Array = NDArray[np.floating[Any]]
 
 
 class _Scan(torch.autograd.Function):
@@ -15,6 +21,10 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(a_BTD: Tensor, u_BTD: Tensor, s0_BD: Tensor, reverse: bool) -> Tensor:
         s_BTD = torch.empty_like(u_BTD, memory_format=torch.contiguous_format)
+        if s_BTD.device.type == "cpu" and s_BTD.dtype in (torch.float32, torch.float64):
+            a, u, s = (x.detach().contiguous().flatten(2).numpy() for x in (a_BTD, u_BTD, s_BTD))
+            _recur(a, u, s0_BD.detach().contiguous().flatten(1).numpy(), s, reverse)
+            return s_BTD
         steps = list(zip(a_BTD.unbind(1), u_BTD.unbind(1), s_BTD.unbind(1), strict=True))
         before_BD = s0_BD
         for a_BD, u_BD, s_BD in reversed(steps) if reverse else steps:
@@ -54,7 +64,21 @@ class _Scan(torch.autograd.Function):
         return _apply(a, u, s0, args[3]).unflatten(0, (n, -1)), 0
 
 
+@compiled
+def _recur(a_BTD: Array, u_BTD: Array, s0_BD: Array, s_BTD: Array, reverse: bool) -> None:
+    B, T, D = s_BTD.shape
+    for b in range(B):
+        before_D = s0_BD[b]
+        for i in range(T):
+            t = T - 1 - i if reverse else i
+            for d in range(D):
+                s_BTD[b, t, d] = a_BTD[b, t, d] * before_D[d] + u_BTD[b, t, d]
+            before_D = s_BTD[b, t]
+
+
 def _apply(a_BTD: Tensor, u_BTD: Tensor, s0_BD: Tensor, reverse: bool) -> Tensor:
+    if not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
+        return _Scan.forward(a_BTD, u_BTD, s0_BD, reverse)  # to apply a Function takes longer than a chunk's loop
     out = _Scan.apply(a_BTD, u_BTD, s0_BD, reverse)
     assert isinstance(out, Tensor)
     return out

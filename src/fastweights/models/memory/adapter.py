@@ -54,8 +54,8 @@ class Adapter:
         return h_BTD @ self.white_DR
 
     def added(self, map_BVR: Tensor, z_BTR: Tensor) -> Tensor:
-        """What is added to the logits, ``[B, T, V]``."""
-        return z_BTR @ map_BVR.mT
+        """What is added to the logits, ``[B, T, V]``; a map of one sequence (B = 1) is that of all."""
+        return z_BTR @ (map_BVR[0] if len(map_BVR) == 1 else map_BVR).mT
 
     def step(self, error_BTV: Tensor, z_BTR: Tensor, rate: float) -> Tensor:
         """The change of the map that moves the target's logit at each position by about ``rate``."""

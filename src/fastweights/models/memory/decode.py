@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastweights.models.decoding import SequenceDecoder
 from fastweights.models.memory import successors
 from fastweights.models.memory.contexts import at_nodes
 from fastweights.models.memory.mixing import level, mix, nats
-from fastweights.models.memory.online_mix import GATE, LOGIT, MAP, RUN, OnlineMix
+from fastweights.models.memory.online_mix import GATE, LOGIT, MAP, RUN, OnlineMix, inputs
 
 Array = NDArray[Any]
 
@@ -47,7 +48,8 @@ class MixDecoder:
         self._hash_1K: Array = np.zeros((1, 0), np.uint64)
         self._last: Array | None = None  # the frozen log odds that the next token will be judged by
         tree = learner.tree
-        self._all_N, self._depth_N = np.arange(tree.nodes), np.zeros(tree.nodes, np.int64)
+        self._all_N = np.arange(tree.nodes)
+        self._none_N, self._depth_N = np.zeros_like(self._all_N), np.zeros_like(self._all_N)
         token_M, depth_M = tree.on_VD.nonzero()
         self._depth_N[tree.node_VD[token_M, depth_M]] = depth_M
 
@@ -55,7 +57,8 @@ class MixDecoder:
         tree, past = self._learner.tree, self.past
         if self._last is not None:
             on_D = tree.on_VD[token]
-            loss = nats(self._last[tree.node_VD[token, on_D]], tree.bit_VD[token, on_D]).sum()
+            pairs = zip(self._last[tree.node_VD[token, on_D]], tree.bit_VD[token, on_D], strict=True)
+            loss = sum(nats(odds, bit) for odds, bit in pairs)
             past["loss_BW"] = np.append(past["loss_BW"][:, 1:], np.array([[loss]], np.float32), axis=1)
         token_11 = np.array([[token]])
         word_112 = self._learner.words.hashes(token_11, past["word_B2"].view(np.uint64))
@@ -69,20 +72,20 @@ class MixDecoder:
         """Log-probabilities ``(V,)``."""
         learner, tree = self._learner, self._learner.tree
         logits_1V = self._frozen.logits(h_D)[None]
-        self._last = frozen_N = tree.log_odds(logits_1V)[0]
+        self._last = frozen_N = tree.split(logits_1V[:, tree.leaf_V]).log_odds(tree, self._none_N, self._all_N)
         short, long = learner.columns
-        K, J, N = len(short), len(long), tree.nodes
-        input_NC = np.empty((N, self._gate_1LCN.shape[2]), np.float32)
-        input_NC[:, 0] = frozen_N
-        hash_NK = np.broadcast_to(self._hash_1K[:, short], (N, K))
-        slots = torch.from_numpy(at_nodes(hash_NK, self._all_N, learner.config.bits))
-        input_NC[:, 1 : 1 + K] = self._weights[LOGIT].read(slots).numpy()
+        K, N = len(short), tree.nodes
+        at_NK = at_nodes(self._hash_1K[:, short], self._none_N, self._all_N, learner.config.bits)
+        value_1U = self._weights[LOGIT].read(torch.from_numpy(at_NK)).numpy().reshape(1, N * K)
         runs = successors.places(self._hash_1K[:, long], np.zeros(1, np.int64), learner.config.bits - 1)
-        token_1J, strength_1J = successors.read(self._weights[RUN], runs)
-        token_NJ = np.broadcast_to(token_1J, (N, J))
-        input_NC[:, 1 + K : 1 + K + J] = strength_1J * successors.sides(token_NJ, tree, self._all_N, self._depth_N)
+        input_NC, _ = inputs(
+            len(learner.banded_C), frozen_N, value_1U, self._none_N, np.arange(N * K).reshape(N, K),
+            *successors.read(self._weights[RUN], runs), self._none_N, self._all_N, self._depth_N,
+            tree.node_VD, tree.bit_VD, tree.on_VD,
+        )  # fmt: skip
         if self._add is not None:
             adapted = tree.split(logits_1V[:, tree.leaf_V] + self._add @ h_D)
-            input_NC[:, -1] = adapted.log_odds(tree, slice(None), slice(None))[0] - frozen_N
-        strange = int(level(self.past["loss_BW"], np.log(N + 1))[0, -1])
-        return tree.log_probabilities(mix(input_NC, self._gate_1LCN, strange, learner.banded).odds_M)
+            input_NC[:, -1] = adapted.log_odds(tree, self._none_N, self._all_N) - frozen_N
+        strange = level(self.past["loss_BW"], math.log(N + 1))[0, -1]
+        odds_N, _ = mix(input_NC, self._gate_1LCN, self._none_N, np.full(N, strange), learner.banded_C)
+        return tree.log_probabilities(odds_N)

@@ -10,71 +10,93 @@ Legend: B sequences, T positions, M decisions, C inputs, L levels, N bands.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastweights.layers.compiled import compiled
+
 Array = NDArray[Any]
 LEVELS, WINDOW = 3, 32  # WINDOW: tokens of the mean loss
-_STRANGE = np.array([0.45, 0.75])  # of log V: from here on a text is half known, and unknown
+_STRANGE = (0.45, 0.75)  # of log V: from here on a text is half known, and unknown
 _FAMILIAR, _TOKENS = 0.25, 12.0  # what the mean begins with: so much of log V, for so many tokens
-_PER_BAND = np.float32(1.2)  # bands to a nat
+_PER_BAND = 1.2  # bands to a nat
 
 
-class Mixed(NamedTuple):
-    """``low_MC``, ``high_MC``: where in the flat weights ``[B, L, C, N]`` the two are between which each one lies, and
-    ``part_MC`` how far; ``odds_M``: the log odds; ``slope_MC``: how they change with each input."""
+@compiled
+def mix(input_MC: Array, weight_BLCN: Array, batch_M: Array, level_M: Array, banded_C: Array) -> tuple[Array, Array]:
+    """Log odds fp64 ``[M]``, and how they change with each input, fp32 ``[M, C]``.
 
-    low_MC: Array
-    high_MC: Array
-    part_MC: Array
-    slope_MC: Array
-    odds_M: Array
-
-    def gradient(self, slope_M: Array, input_MC: Array, shape: tuple[int, ...]) -> Array:
-        """For the weights, of something that changes with the log odds by ``slope_M``."""
-        by_MC = slope_M[:, None] * input_MC
-        high_MC = by_MC * self.part_MC
-        size = int(np.prod(shape))
-        return (sums(self.low_MC, by_MC - high_MC, size) + sums(self.high_MC, high_MC, size)).reshape(shape)
-
-
-def mix(input_MC: Array, weight_BLCN: Array, block_M: Array | int, banded: slice) -> Mixed:
-    """``block_M`` is ``b * L + level``; inputs outside of ``banded`` have one weight."""
-    C, bands = weight_BLCN.shape[2:]
-    first_MC = np.arange(0, C * bands, bands) + np.broadcast_to(block_M, len(input_MC))[:, None] * (C * bands)
-    sure_MC = np.zeros(input_MC.shape, np.float32)
-    np.clip(np.abs(input_MC[:, banded]) * _PER_BAND - np.float32(0.5), 0, bands - 1, out=sure_MC[:, banded])
-    band_MC = sure_MC.astype(np.int64)
-    low_MC = first_MC + band_MC
-    high_MC = np.where(sure_MC > 0, np.minimum(low_MC + 1, first_MC + (bands - 1)), low_MC)
-    flat = weight_BLCN.reshape(-1)
-    weight_MC, part_MC = flat[low_MC], sure_MC - band_MC
-    rise_MC = flat[high_MC] - weight_MC
-    weight_MC = weight_MC + part_MC * rise_MC
-    odds_M = np.einsum("mc,mc->m", weight_MC, input_MC)
-    return Mixed(low_MC, high_MC, part_MC, weight_MC + _PER_BAND * np.abs(input_MC) * rise_MC, odds_M)
+    Weights of one sequence (B = 1) are those of all. Inputs where ``banded_C`` is False have the first band's weight.
+    """
+    M, C = input_MC.shape
+    odds_M, slope_MC = np.empty(M), np.empty((M, C), np.float32)
+    for m in range(M):
+        b = batch_M[m] if len(weight_BLCN) > 1 else 0
+        odds = 0.0
+        for c in range(C):
+            x, weight_N = input_MC[m, c], weight_BLCN[b, level_M[m], c]
+            low, high, part = _between(x, len(weight_N), banded_C[c])
+            rise = weight_N[high] - weight_N[low]
+            weight = weight_N[low] + part * rise
+            odds += weight * x
+            slope_MC[m, c] = weight + _PER_BAND * abs(x) * rise
+        odds_M[m] = odds
+    return odds_M, slope_MC
 
 
+@compiled
+def mix_gradient(
+    slope_M: Array, input_MC: Array, batch_M: Array, level_M: Array, banded_C: Array, batch: int, bands: int
+) -> Array:
+    """For the weights, fp32 ``[B, L, C, N]``, of something that changes with the log odds by ``slope_M``."""
+    M, C = input_MC.shape
+    found = np.zeros((batch, LEVELS, C, bands))
+    for m in range(M):
+        for c in range(C):
+            x, found_N = input_MC[m, c], found[batch_M[m], level_M[m], c]
+            low, high, part = _between(x, bands, banded_C[c])
+            found_N[low] += slope_M[m] * x * (1 - part)
+            found_N[high] += slope_M[m] * x * part
+    return found.astype(np.float32)
+
+
+@compiled
+def _between(x: float, bands: int, banded: bool) -> tuple[int, int, float]:
+    """Between which two weights an input's lies, and how far."""
+    sure = min(abs(x) * _PER_BAND - 0.5, bands - 1.0) if banded else 0.0
+    if not sure > 0:
+        return 0, 0, 0.0
+    band = int(sure)
+    return band, min(band + 1, bands - 1), sure - band
+
+
+@compiled
 def level(loss_BS: Array, uniform: float) -> Array:
-    """How strange the text is at each position after the first ``WINDOW`` entries (below 0: not read): 0, 1 or 2."""
-    read_BS = loss_BS >= 0
-    sums_2BS = np.zeros((2, len(loss_BS), loss_BS.shape[1] + 1))
-    np.cumsum([loss_BS * read_BS, read_BS], axis=2, out=sums_2BS[:, :, 1:])
-    sum_BT, count_BT = sums_2BS[:, :, WINDOW:] - sums_2BS[:, :, :-WINDOW]
-    mean_BT = (sum_BT / uniform + _FAMILIAR * _TOKENS) / (count_BT + _TOKENS)
-    return np.asarray(np.searchsorted(_STRANGE, mean_BT))
+    """How strange the text is after each ``WINDOW`` entries (below 0: not read): 0, 1 or 2, ``[B, S - WINDOW + 1]``."""
+    B, S = loss_BS.shape
+    found = np.zeros((B, S - WINDOW + 1), np.int64)
+    for b in range(B):
+        for t in range(S - WINDOW + 1):
+            total, count = _FAMILIAR * _TOKENS, _TOKENS
+            for s in range(t, t + WINDOW):
+                if loss_BS[b, s] >= 0:
+                    total += loss_BS[b, s] / uniform
+                    count += 1
+            for border in _STRANGE:
+                found[b, t] += total / count > border
+    return found
 
 
-def nats(odds_M: Array, bit_M: Array) -> Array:
-    """The loss of each decision."""
-    return np.logaddexp(0, np.where(bit_M > 0, -odds_M, odds_M))
+@compiled
+def nats(odds: float, bit: float) -> float:
+    """The loss of a decision."""
+    x = -odds if bit > 0 else odds
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-def sigmoid(x: Array) -> Array:
-    return 0.5 * np.tanh(0.5 * x) + 0.5
-
-
-def sums(at: Array, values: Array, size: int) -> Array:
-    return np.bincount(at.ravel(), weights=values.ravel(), minlength=size).astype(np.float32)
+@compiled
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

@@ -13,6 +13,7 @@ touches, C inputs of the mix, L levels, N bands, V vocabulary (in the order of t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,11 +26,12 @@ from torch import Tensor
 from fastweights.core.learner import InnerOutput, Proposal
 from fastweights.core.state import Chunk, FastState, Weights, add
 from fastweights.core.table import RowDelta, Table
+from fastweights.layers.compiled import compiled
 from fastweights.models.adapted_lm import RecurrentLM
 from fastweights.models.memory import successors
 from fastweights.models.memory.adapter import Adapter
 from fastweights.models.memory.contexts import Contexts, Words, at_nodes, distinct
-from fastweights.models.memory.mixing import LEVELS, WINDOW, Mixed, level, mix, nats, sigmoid, sums
+from fastweights.models.memory.mixing import LEVELS, WINDOW, level, mix, mix_gradient, nats, sigmoid
 from fastweights.models.memory.successors import Places
 from fastweights.models.memory.token_tree import LIMIT, Split, TokenTree
 
@@ -64,7 +66,7 @@ class MixConfig:
 
 class Decisions(NamedTuple):
     """What no fast weight touches of a chunk. ``place_M``: of a decision among the counted positions ``position_P``
-    (of B * T); ``block_M``: its sequence and level in the mix's weights; ``rows_U`` and ``inverse_MK``: its entries;
+    (of B * T); ``level_M``: its level; ``rows_U`` and ``inverse_MK``: its entries;
     ``tokens_B`` counts; ``leaf_BTV``: the frozen logits in the order of leaves; ``z_BTR``: the map's features."""
 
     batch_M: Array
@@ -74,7 +76,7 @@ class Decisions(NamedTuple):
     depth_M: Array
     bit_M: Array
     frozen_M: Array
-    block_M: Array
+    level_M: Array
     rows_U: Array
     inverse_MK: Array
     runs: Places
@@ -90,7 +92,8 @@ class _Read(NamedTuple):
     old_BU: Array  # the table of decisions at its rows
     side_MJ: Array  # of the long contexts, what their strength is multiplied by
     adapted: Split | None  # the logits with the map
-    mixed: Mixed
+    odds_M: Array
+    slope_MC: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,16 +125,21 @@ class OnlineMix:
     def device(self) -> torch.device:
         return self.lm.head.weight.device
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Array, Array]:
         """Which contexts' hashes are short (words with them) and long."""
         short, long = len(self.config.short), len(self.config.long)
         return np.r_[:short, short + long, short + long + 1], np.arange(short, short + long)
 
-    @property
-    def banded(self) -> slice:
-        """The inputs of the mix that are contexts."""
-        return slice(1, 3 + len(self.config.short) + len(self.config.long))
+    @cached_property
+    def banded_C(self) -> Array:
+        """Which inputs of the mix are contexts."""
+        contexts = 2 + len(self.config.short) + len(self.config.long)
+        return np.array([False] + [True] * contexts + [False] * bool(self.config.map_rate))
+
+    @cached_property
+    def _rate_L11(self) -> Tensor:
+        return torch.tensor(self.config.rate)[:, None, None]
 
     # ------------------------------------------------------------ the learner
 
@@ -174,13 +182,12 @@ class OnlineMix:
         read = self._read(state.weights, d)
         before = state.weights
         experts, count = self._expert_delta(state, d, read.old_BU)
-        error_M = d.bit_M - sigmoid(read.mixed.odds_M)
-        sum_BLCN = torch.from_numpy(read.mixed.gradient(error_M, read.input_MC, before[GATE].shape))
+        sum_BLCN = self._gate_gradient(d, read, -_slopes(read.odds_M, d.bit_M))
         square_BLCN = state.rule["square"][GATE] + sum_BLCN * sum_BLCN
         delta: dict[str, Any] = {
             LOGIT: experts,
             RUN: successors.write(before[RUN], d.runs, d.target_P),
-            GATE: torch.tensor(self.config.rate)[:, None, None] * sum_BLCN / square_BLCN.sqrt(),
+            GATE: self._rate_L11 * sum_BLCN / square_BLCN.sqrt(),
         }
         if read.adapted is not None:
             assert d.z_BTR is not None
@@ -209,19 +216,18 @@ class OnlineMix:
         mask_BT, past_BP, B, T = chunk.mask_BT.cpu().numpy(), carry["past_BP"].numpy(), *targets_BT.shape
         position_P = mask_BT.ravel().nonzero()[0]
         target_P = targets_BT.ravel()[position_P]
-        place_M, depth_M = self.tree.on_VD[target_P].nonzero()
-        position_M, target_M = position_P[place_M], target_P[place_M]
+        place_M, depth_M, node_M, bit_M = _paths(target_P, self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD)
+        position_M = position_P[place_M]
         batch_M = position_M // T
-        node_M, bit_M = self.tree.node_VD[target_M, depth_M], self.tree.bit_VD[target_M, depth_M]
         word_BT2 = self.words.hashes(tokens_BT, carry["word_B2"].numpy().view(np.uint64))
         hash_PK = self.contexts.hashes(tokens_BT, past_BP, word_BT2).reshape(B * T, -1)[position_P]
         short, long = self.columns
-        rows_U, inverse_MK = distinct(at_nodes(hash_PK[:, short][place_M], node_M, self.config.bits))
+        rows_U, inverse_MK = distinct(at_nodes(hash_PK[:, short], place_M, node_M, self.config.bits))
         leaf_BTV = logits_BTV[:, :, self.tree.leaf_V]
         frozen_M = self.tree.split(leaf_BTV.reshape(B * T, -1)).log_odds(self.tree, position_M, node_M)
-        loss_BT = sums(position_M, nats(frozen_M, bit_M), B * T).reshape(B, T)
+        loss_BT = _losses(frozen_M, bit_M, position_M, B * T).reshape(B, T)
         loss_BS = np.concatenate([carry["loss_BW"].numpy(), np.where(mask_BT, loss_BT, -1)], axis=1, dtype=np.float32)
-        block_M = batch_M * LEVELS + level(loss_BS[:, :-1], np.log(self.tree.nodes + 1)).ravel()[position_M]
+        level_M = level(loss_BS[:, :-1].copy(), math.log(self.tree.nodes + 1)).ravel()[position_M]
         runs = successors.places(hash_PK[:, long], position_P // T, self.config.bits - 1)
         seen_BS = np.concatenate([past_BP, tokens_BT + 1], axis=1)
         context = {
@@ -231,54 +237,52 @@ class OnlineMix:
         }
         tokens_B = mask_BT.sum(1)
         return Decisions(
-            batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, block_M, rows_U, inverse_MK, runs, target_P,
+            batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, level_M, rows_U, inverse_MK, runs, target_P,
             position_P, tokens_B, leaf_BTV, self.adapter.features(h_BTD) if self.config.map_rate else None,
         ), context  # fmt: skip
 
     def _read(self, weights: Weights, d: Decisions) -> _Read:
         table: Table = weights[LOGIT]
-        rows = torch.from_numpy(d.rows_U)
-        input_MC = np.empty((len(d.bit_M), weights[GATE].shape[2]), np.float32)
-        K, J = d.inverse_MK.shape[1], d.runs.inverse_PJ.shape[1]
-        input_MC[:, 0] = d.frozen_M
-        old_BU = table.read(rows.expand(table.shape[0], -1)).numpy()
-        if len(old_BU) == 1:
-            input_MC[:, 1 : 1 + K] = old_BU[0][d.inverse_MK]
-        else:
-            input_MC[:, 1 : 1 + K] = old_BU[d.batch_M[:, None], d.inverse_MK]
+        old_BU = table.read(torch.from_numpy(d.rows_U).expand(table.shape[0], -1)).numpy()
         token_PJ, strength_PJ = successors.read(weights[RUN], d.runs)
-        side_MJ = successors.sides(token_PJ[d.place_M], self.tree, d.node_M, d.depth_M)
-        input_MC[:, 1 + K : 1 + K + J] = strength_PJ[d.place_M] * side_MJ
+        input_MC, side_MJ = inputs(
+            len(self.banded_C), d.frozen_M, old_BU, d.batch_M, d.inverse_MK, token_PJ, strength_PJ, d.place_M, d.node_M,
+            d.depth_M, self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD,
+        )  # fmt: skip
         adapted = None
         if d.z_BTR is not None:
             with torch.no_grad():
-                leaf_BTV = d.leaf_BTV + self.adapter.added(weights[MAP], d.z_BTR).numpy()
+                leaf_BTV = d.leaf_BTV + self.adapter.added(_own(weights[MAP]), d.z_BTR).numpy()
             adapted = self.tree.split(leaf_BTV.reshape(-1, leaf_BTV.shape[2]))
             input_MC[:, -1] = adapted.log_odds(self.tree, d.position_M, d.node_M) - d.frozen_M
-        mixed = mix(input_MC, weights[GATE].numpy(), d.block_M, self.banded)
-        return _Read(input_MC, old_BU, side_MJ, adapted, mixed)
+        odds_M, slope_MC = mix(input_MC, _own(weights[GATE]).numpy(), d.batch_M, d.level_M, self.banded_C)
+        return _Read(input_MC, old_BU, side_MJ, adapted, odds_M, slope_MC)
 
     def _loss_B(self, d: Decisions, read: _Read) -> Tensor:
-        sum_B = np.bincount(d.batch_M, weights=nats(read.mixed.odds_M, d.bit_M), minlength=len(d.tokens_B))
+        sum_B = _losses(read.odds_M, d.bit_M, d.batch_M, len(d.tokens_B))
         return torch.from_numpy((sum_B / np.maximum(d.tokens_B, 1)).astype(np.float32))
 
     def _grads(self, d: Decisions, read: _Read) -> Weights:
         """Of the mean loss a token."""
-        B, U = len(d.tokens_B), len(d.rows_U)
-        K, J = d.inverse_MK.shape[1], d.runs.inverse_PJ.shape[1]
-        mixed, shape = read.mixed, (B, LEVELS, read.input_MC.shape[1], self.config.bands)
-        share_M = (sigmoid(mixed.odds_M) - d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
-        share_MC = share_M[:, None] * mixed.slope_MC
-        gate = mixed.gradient(share_M, read.input_MC, shape)
-        values_BU = sums(d.batch_M[:, None] * U + d.inverse_MK, share_MC[:, 1 : 1 + K], B * U).reshape(B, U)
-        run = successors.gradient(d.runs, B, d.place_M, share_MC[:, 1 + K : 1 + K + J] * read.side_MJ)
-        grads: dict[str, Any] = {LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)), RUN: run}
-        grads[GATE] = torch.from_numpy(gate)
+        share_M = _slopes(read.odds_M, d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
+        share_MC = share_M[:, None] * read.slope_MC
+        B, U, K = len(d.tokens_B), len(d.rows_U), d.inverse_MK.shape[1]
+        values_BU = _scattered(share_MC, d.batch_M, d.inverse_MK, B, U)
+        share_MC[:, 1 + K : 1 + K + read.side_MJ.shape[1]] *= read.side_MJ
+        grads: dict[str, Any] = {
+            LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)),
+            RUN: successors.gradient(d.runs, B, d.place_M, share_MC, 1 + K),
+            GATE: self._gate_gradient(d, read, share_M),
+        }
         if read.adapted is not None:
             assert d.z_BTR is not None
-            g_TV = read.adapted.pullback(self.tree, d.position_M, d.node_M, share_MC[:, -1])
+            g_TV = read.adapted.pullback(self.tree, d.position_M, d.node_M, share_MC[:, -1].copy())
             grads[MAP] = self.adapter.pullback(torch.from_numpy(g_TV.reshape(d.leaf_BTV.shape)), d.z_BTR)
         return grads
+
+    def _gate_gradient(self, d: Decisions, read: _Read, slope_M: Array) -> Tensor:
+        shape = len(d.tokens_B), self.config.bands
+        return torch.from_numpy(mix_gradient(slope_M, read.input_MC, d.batch_M, d.level_M, self.banded_C, *shape))
 
     def _errors(self, d: Decisions, adapted: Split) -> Tensor:
         """Softmax less target, 0 where nothing counts: ``[B, T, V]``."""
@@ -290,15 +294,105 @@ class OnlineMix:
 
     def _expert_delta(self, state: FastState, d: Decisions, old_BU: Array) -> tuple[RowDelta, Table]:
         """What all decisions of the chunk together make of their entries, in any order: the mean with its count."""
-        B, U, K = len(d.tokens_B), len(d.rows_U), d.inverse_MK.shape[1]
-        at_N = (d.batch_M[:, None] * U + d.inverse_MK).ravel()
-        seen_BU = np.bincount(at_N, minlength=B * U).reshape(B, U).astype(np.float32)
-        right_BU = sums(at_N, np.repeat(d.bit_M, K), B * U).reshape(B, U)
         counts, rows_U = state.rule["count"][LOGIT], torch.from_numpy(d.rows_U)
-        count_BU = counts.read(rows_U.expand(B, U)).numpy().astype(np.float32)
-        n_BU = np.minimum(count_BU, self.config.horizon) + self.config.prior_count
-        p_BU = (sigmoid(old_BU) * n_BU + right_BU) / (n_BU + seen_BU)
-        new_BU = np.clip(np.log(p_BU) - np.log1p(-p_BU), -LIMIT, LIMIT)
-        values_BU = np.where(seen_BU > 0, new_BU - old_BU, 0).astype(np.float32)
-        newer = counts.replaced(rows_U, torch.from_numpy(np.minimum(count_BU + seen_BU, 255).astype(np.uint8)))
+        count_BU = counts.read(rows_U.expand(len(old_BU), -1)).numpy()
+        c = self.config
+        values_BU, newer_BU = _counted(old_BU, count_BU, d.batch_M, d.inverse_MK, d.bit_M, c.prior_count, c.horizon)
+        newer = counts.replaced(rows_U, torch.from_numpy(newer_BU))
         return RowDelta(rows_U, torch.from_numpy(values_BU)), newer
+
+
+def _own(weight: Tensor) -> Tensor:
+    """Of a weight that all sequences share, the one."""
+    return weight if weight.stride(0) else weight[:1]
+
+
+@compiled
+def _paths(target_P: Array, node_VD: Array, bit_VD: Array, on_VD: Array) -> tuple[Array, Array, Array, Array]:
+    """Of each target's decisions: its place, depth, node and bit."""
+    M = 0
+    for target in target_P:
+        M += on_VD[target].sum()
+    place_M, depth_M, node_M = np.empty(M, np.int64), np.empty(M, np.int64), np.empty(M, np.int64)
+    bit_M, m = np.empty(M, np.float32), 0
+    for p in range(len(target_P)):
+        for depth in range(on_VD.shape[1]):
+            if on_VD[target_P[p], depth]:
+                place_M[m], depth_M[m] = p, depth
+                node_M[m], bit_M[m] = node_VD[target_P[p], depth], bit_VD[target_P[p], depth]
+                m += 1
+    return place_M, depth_M, node_M, bit_M
+
+
+@compiled
+def inputs(
+    C: int, frozen_M: Array, value_BU: Array, batch_M: Array, inverse_MK: Array, token_PJ: Array, strength_PJ: Array,
+    place_M: Array, node_M: Array, depth_M: Array, node_VD: Array, bit_VD: Array, on_VD: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Of the mix, fp32 ``[M, C]`` without the map's, and the sides of the long contexts' tokens: 1 right, -1 left, 0
+    where a token's path does not come by."""
+    M, K, J = len(frozen_M), inverse_MK.shape[1], token_PJ.shape[1]
+    input_MC, side_MJ = np.empty((M, C), np.float32), np.zeros((M, J), np.float32)
+    for m in range(M):
+        b, p = batch_M[m] if len(value_BU) > 1 else 0, place_M[m]
+        input_MC[m, 0] = frozen_M[m]
+        for k in range(K):
+            input_MC[m, 1 + k] = value_BU[b, inverse_MK[m, k]]
+        for j in range(J):
+            token, depth = token_PJ[p, j], depth_M[m]
+            if token >= 0 and on_VD[token, depth] and node_VD[token, depth] == node_M[m]:
+                side_MJ[m, j] = 2 * bit_VD[token, depth] - 1
+            input_MC[m, 1 + K + j] = strength_PJ[p, j] * side_MJ[m, j]
+    return input_MC, side_MJ
+
+
+@compiled
+def _losses(odds_M: Array, bit_M: Array, at_M: Array, size: int) -> Array:
+    """Sums of the decisions' losses, by ``at_M``: fp64 ``[size]``."""
+    found = np.zeros(size)
+    for m in range(len(odds_M)):
+        found[at_M[m]] += nats(odds_M[m], bit_M[m])
+    return found
+
+
+@compiled
+def _slopes(odds_M: Array, bit_M: Array) -> Array:
+    """Of the decisions' losses for their log odds."""
+    found = np.empty(len(odds_M))
+    for m in range(len(odds_M)):
+        found[m] = sigmoid(odds_M[m]) - bit_M[m]
+    return found
+
+
+@compiled
+def _scattered(share_MC: Array, batch_M: Array, inverse_MK: Array, B: int, U: int) -> Array:
+    """Shares of the short contexts, summed by entry: fp32 ``[B, U]``."""
+    found = np.zeros((B, U))
+    for m in range(len(batch_M)):
+        for k in range(inverse_MK.shape[1]):
+            found[batch_M[m], inverse_MK[m, k]] += share_MC[m, 1 + k]
+    return found.astype(np.float32)
+
+
+@compiled
+def _counted(
+    old_BU: Array, count_BU: Array, batch_M: Array, inverse_MK: Array, bit_M: Array, prior: float, horizon: float
+) -> tuple[Array, Array]:
+    """Changes of entries by the mean of what was seen, each with its count, in any order; and the new counts."""
+    B, U = old_BU.shape
+    change_BU, newer_BU = np.zeros((B, U), np.float32), count_BU.copy()
+    seen_BU, right_BU = np.zeros((B, U)), np.zeros((B, U))
+    for m in range(len(batch_M)):
+        for k in range(inverse_MK.shape[1]):
+            seen_BU[batch_M[m], inverse_MK[m, k]] += 1
+            right_BU[batch_M[m], inverse_MK[m, k]] += bit_M[m]
+    for b in range(B):
+        for u in range(U):
+            seen = seen_BU[b, u]
+            if seen > 0:
+                n = min(float(count_BU[b, u]), horizon) + prior
+                p = sigmoid(old_BU[b, u])
+                odds = math.log((p * n + right_BU[b, u]) / ((1 - p) * n + seen - right_BU[b, u]))
+                change_BU[b, u] = min(max(odds, -LIMIT), LIMIT) - old_BU[b, u]
+                newer_BU[b, u] = min(count_BU[b, u] + seen, 255)
+    return change_BU, newer_BU

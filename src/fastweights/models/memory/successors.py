@@ -9,6 +9,7 @@ Legend: B sequences, T positions, J contexts, P counted positions, U entries tha
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from fastweights.core.table import RowDelta, Table
+from fastweights.layers.compiled import compiled
 from fastweights.models.memory.contexts import distinct
-from fastweights.models.memory.mixing import sums
-from fastweights.models.memory.token_tree import TokenTree
 
 Array = NDArray[Any]
 _TOKEN_BITS = 21  # of a tag: the token plus one; the other ten are the check
@@ -43,49 +43,62 @@ def places(hash_PJ: Array, batch_P: Array, bits: int) -> Places:
 
 def read(table: Table, at: Places) -> tuple[Array, Array]:
     """Token (-1: none) and strength ``[P, J]``."""
-    rows = torch.from_numpy(at.rows_U)
-    if table.shape[0] == 1:
-        values, tags = (part.numpy()[at.inverse_PJ] for part in table.read_tagged(rows))
-    else:
-        found = table.read_tagged(rows.expand(table.shape[0], -1))
-        values, tags = (part.numpy()[at.batch_P[:, None], at.inverse_PJ] for part in found)
-    tokens = (tags ^ at.check_PJ) - 1  # with another check beyond any token
-    known = (tokens >= 0) & (tokens < 2**_TOKEN_BITS - 1)
-    return np.where(known, tokens, -1), np.where(known, values, np.float32(0))
+    return _read(*_entries(table, at), at.batch_P, at.check_PJ, at.inverse_PJ)
 
 
-def sides(token_MJ: Array, tree: TokenTree, node_M: Array, depth_M: Array) -> Array:
-    """Which side of a decision each token is on: 1 right, -1 left, 0 where its path does not come by (fp32)."""
-    depth_M1 = depth_M[:, None]
-    on_MJ = (tree.node_VD[token_MJ, depth_M1] == node_M[:, None]) & tree.on_VD[token_MJ, depth_M1]
-    return (2 * tree.bit_VD[token_MJ, depth_M1] - 1) * (on_MJ & (token_MJ >= 0))
+def _entries(table: Table, at: Places) -> tuple[Array, Array]:
+    values_BU, tags_BU = table.read_tagged(torch.from_numpy(at.rows_U).expand(table.shape[0], -1))
+    return values_BU.numpy(), tags_BU.numpy()
+
+
+@compiled
+def _read(value_BU: Array, tag_BU: Array, batch_P: Array, check_PJ: Array, inverse_PJ: Array) -> tuple[Array, Array]:
+    P, J = inverse_PJ.shape
+    token_PJ, strength_PJ = np.full((P, J), -1, np.int64), np.zeros((P, J), np.float32)
+    for p in range(P):
+        b = batch_P[p] if len(value_BU) > 1 else 0
+        for j in range(J):
+            token = (tag_BU[b, inverse_PJ[p, j]] ^ check_PJ[p, j]) - 1  # with another check beyond any token
+            if 0 <= token < 2**_TOKEN_BITS - 1:
+                token_PJ[p, j], strength_PJ[p, j] = token, value_BU[b, inverse_PJ[p, j]]
+    return token_PJ, strength_PJ
 
 
 def write(table: Table, at: Places, target_P: Array) -> RowDelta:
-    """What a chunk makes of its entries: the last token, and its run if nothing else came in between."""
-    U, B = len(at.rows_U), table.shape[0]
-    tag_PJ = at.check_PJ | (target_P.astype(np.int32) + 1)[:, None]
-    slot_N = (at.batch_P[:, None] * U + at.inverse_PJ).ravel()
-    tag_N = tag_PJ.ravel()
-    rows = torch.from_numpy(at.rows_U)
-    old_BU, old_tag_BU = (part.numpy() for part in table.read_tagged(rows.expand(B, -1)))
-    last_N = np.full(B * U, -1)
-    last_N[slot_N] = np.arange(0, len(slot_N))  # the last of equal places is what stays
-    touched_BU = last_N >= 0
-    new_tag_BU = np.where(touched_BU, tag_N[last_N], old_tag_BU.ravel())
-    same_N = tag_N == new_tag_BU[slot_N]
-    count_BU = np.bincount(slot_N, minlength=B * U)
-    other_BU = count_BU - np.bincount(slot_N, weights=same_N, minlength=B * U)
-    kept_BU = np.where(old_tag_BU.ravel() == new_tag_BU, old_BU.ravel(), 0)
-    run_BU = np.where(other_BU > 0, 1, _EVEN * np.expm1(kept_BU) + count_BU)
-    new_BU = np.where(touched_BU, np.log1p(np.minimum(run_BU, _LONGEST) / _EVEN), kept_BU)
-    delta_BU = (new_BU - kept_BU).astype(np.float32).reshape(B, U)
-    return RowDelta(rows, torch.from_numpy(delta_BU), torch.from_numpy(new_tag_BU.astype(np.int32).reshape(B, U)))
+    """What a chunk makes of its entries: the last token, and how often in a row it came."""
+    delta_BU, tag_BU = _write(*_entries(table, at), at.batch_P, at.check_PJ, at.inverse_PJ, target_P)
+    return RowDelta(torch.from_numpy(at.rows_U), torch.from_numpy(delta_BU), torch.from_numpy(tag_BU))
 
 
-def gradient(at: Places, batch: int, place_M: Array, share_MJ: Array) -> RowDelta:
-    """Of the loss for the strengths: ``share_MJ`` is what each decision at a position's ``place_M`` adds."""
-    U = len(at.rows_U)
-    slot_MJ = (at.batch_P[:, None] * U + at.inverse_PJ)[place_M]
-    values = sums(slot_MJ, share_MJ, batch * U).reshape(batch, U)
-    return RowDelta(torch.from_numpy(at.rows_U), torch.from_numpy(values))
+@compiled
+def _write(
+    old_BU: Array, old_tag_BU: Array, batch_P: Array, check_PJ: Array, inverse_PJ: Array, target_P: Array
+) -> tuple[Array, Array]:
+    """Changes (of another owner's entry from 0) and tags."""
+    new_BU, tag_BU = old_BU.copy(), old_tag_BU.copy()
+    P, J = inverse_PJ.shape
+    for p in range(P):
+        b = batch_P[p]
+        for j in range(J):
+            u, tag = inverse_PJ[p, j], check_PJ[p, j] | np.int32(target_P[p] + 1)
+            run = _EVEN * math.expm1(new_BU[b, u]) + 1 if tag == tag_BU[b, u] else 1.0
+            new_BU[b, u], tag_BU[b, u] = math.log1p(min(run, _LONGEST) / _EVEN), tag
+    return np.where(tag_BU == old_tag_BU, new_BU - old_BU, new_BU), tag_BU
+
+
+def gradient(at: Places, batch: int, place_M: Array, share_MC: Array, first: int) -> RowDelta:
+    """Of the loss for the strengths: ``share_MC`` from column ``first`` on is what each decision at its place adds."""
+    values_BU = _gradient(at.batch_P, at.inverse_PJ, place_M, share_MC, first, batch, len(at.rows_U))
+    return RowDelta(torch.from_numpy(at.rows_U), torch.from_numpy(values_BU))
+
+
+@compiled
+def _gradient(
+    batch_P: Array, inverse_PJ: Array, place_M: Array, share_MC: Array, first: int, batch: int, U: int
+) -> Array:
+    found = np.zeros((batch, U))
+    for m in range(len(place_M)):
+        p = place_M[m]
+        for j in range(inverse_PJ.shape[1]):
+            found[batch_P[p], inverse_PJ[p, j]] += share_MC[m, first + j]
+    return found.astype(np.float32)

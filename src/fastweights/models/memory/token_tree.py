@@ -8,6 +8,7 @@ Legend: V tokens, N nodes (V - 1), D longest path, T positions, M decisions.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastweights.layers.compiled import compiled
+
 Array = NDArray[Any]
 LIMIT = 12.0  # of a log odds
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +49,10 @@ class TokenTree:
         """Where each token stands from left to right."""
         return np.argsort(self.leaf_V)
 
-    def log_odds(self, logits_TV: Array) -> Array:
-        """Of "right" under a softmax, at all nodes: ``[T, N]``."""
-        return self.split(logits_TV[:, self.leaf_V]).log_odds(self, slice(None), slice(None))
-
     def split(self, leaf_TV: Array) -> Split:
         """Of logits whose tokens stand from left to right."""
         weight_TV = np.exp(leaf_TV - leaf_TV.max(1, keepdims=True))
-        sum_TV = np.zeros((len(weight_TV), weight_TV.shape[1] + 1))
-        np.cumsum(weight_TV, axis=1, dtype=np.float64, out=sum_TV[:, 1:])
-        return Split(weight_TV, sum_TV)
+        return Split(weight_TV, _sums(weight_TV))
 
     def log_probabilities(self, odds_N: Array) -> Array:
         """``[V]`` of one position's log odds at all nodes."""
@@ -64,41 +62,71 @@ class TokenTree:
 
 
 class Split(NamedTuple):
-    """``weight_TV``: exp of logits less the largest, tokens from left to right; ``sum_TV``: fp64, of all before."""
+    """``weight_TV``: exp of logits less the largest, tokens from left to right; ``sum_TS``: fp64, of all before each
+    and of all."""
 
     weight_TV: Array
-    sum_TV: Array
+    sum_TS: Array
 
-    def log_odds(self, tree: TokenTree, position: Array | slice, node: Array | slice) -> Array:
-        """Of "right", fp32: at one node of one position each ``[M]``, or all of them."""
-        left, right = self._parts(tree, position, node)
-        odds = np.log(right / left)
-        return np.clip(odds, -LIMIT, LIMIT, out=odds).astype(np.float32)
-
-    def _parts(self, tree: TokenTree, position: Array | slice, node: Array | slice) -> tuple[Array, Array]:
-        middle = self.sum_TV[position, tree.split_N[node]]
-        left = middle - self.sum_TV[position, tree.low_N[node]]
-        right = self.sum_TV[position, tree.high_N[node]] - middle
-        return np.maximum(left, 1e-12, out=left), np.maximum(right, 1e-12, out=right)
+    def log_odds(self, tree: TokenTree, position_M: Array, node_M: Array) -> Array:
+        """Of "right", fp32 ``[M]``, within ``LIMIT``: at one node of one position each."""
+        return _log_odds(self.sum_TS, tree.low_N, tree.split_N, tree.high_N, position_M, node_M)
 
     def probabilities(self) -> Array:
         """The softmax ``[T, V]``, tokens from left to right."""
-        return self.weight_TV / self.sum_TV[:, -1:].astype(np.float32)
+        return self.weight_TV / self.sum_TS[:, -1:].astype(np.float32)
 
     def pullback(self, tree: TokenTree, position_M: Array, node_M: Array, share_M: Array) -> Array:
         """Gradient for the logits (tokens from left to right), fp32, of ``sum_m share_m * log_odds_m``."""
-        left_M, right_M = self._parts(tree, position_M, node_M)
-        share_M = np.where(np.abs(np.log(right_M / left_M)) < LIMIT, share_M, 0)
-        left_M, right_M = share_M / left_M, share_M / right_M
-        T, S = self.sum_TV.shape
-        at_M, steps = position_M * S, np.zeros(T * S)
-        for edge_N, step_M in (
-            (tree.low_N, -left_M),
-            (tree.split_N, left_M + right_M),
-            (tree.high_N, -right_M),
-        ):
-            steps += np.bincount(at_M + edge_N[node_M], weights=step_M, minlength=T * S)
-        return (np.cumsum(steps.reshape(T, S), axis=1)[:, :-1] * self.weight_TV).astype(np.float32)
+        edges = tree.low_N, tree.split_N, tree.high_N
+        return _pullback(self.weight_TV, self.sum_TS, *edges, position_M, node_M, share_M)
+
+
+@compiled
+def _sums(weight_TV: Array) -> Array:
+    T, V = weight_TV.shape
+    found = np.empty((T, V + 1))
+    for t in range(T):
+        total = 0.0
+        for v in range(V):
+            found[t, v] = total
+            total += weight_TV[t, v]
+        found[t, V] = total
+    return found
+
+
+@compiled
+def _log_odds(sum_TS: Array, low_N: Array, split_N: Array, high_N: Array, position_M: Array, node_M: Array) -> Array:
+    found = np.empty(len(node_M), np.float32)
+    for m in range(len(node_M)):
+        t, n = position_M[m], node_M[m]
+        left = max(sum_TS[t, split_N[n]] - sum_TS[t, low_N[n]], _TINY)
+        right = max(sum_TS[t, high_N[n]] - sum_TS[t, split_N[n]], _TINY)
+        found[m] = min(max(math.log(right / left), -LIMIT), LIMIT)
+    return found
+
+
+@compiled
+def _pullback(
+    weight_TV: Array, sum_TS: Array, low_N: Array, split_N: Array, high_N: Array, position_M: Array, node_M: Array,
+    share_M: Array,
+) -> Array:  # fmt: skip
+    T, V = weight_TV.shape
+    found, step_TS = np.empty((T, V), np.float32), np.zeros((T, V + 1))
+    for m in range(len(node_M)):
+        t, n = position_M[m], node_M[m]
+        left = max(sum_TS[t, split_N[n]] - sum_TS[t, low_N[n]], _TINY)
+        right = max(sum_TS[t, high_N[n]] - sum_TS[t, split_N[n]], _TINY)
+        if abs(math.log(right / left)) < LIMIT:
+            step_TS[t, low_N[n]] -= share_M[m] / left
+            step_TS[t, split_N[n]] += share_M[m] / left + share_M[m] / right
+            step_TS[t, high_N[n]] -= share_M[m] / right
+    for t in range(T):
+        step = 0.0
+        for v in range(V):
+            step += step_TS[t, v]
+            found[t, v] = step * weight_TV[t, v]
+    return found
 
 
 def huffman(count_V: Sequence[int]) -> TokenTree:
