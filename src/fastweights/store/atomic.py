@@ -1,5 +1,6 @@
 """Files that are old or new after a crash, never in between: temp file, fsync, rename, folder fsync. Torch-free."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -107,8 +108,12 @@ def append_jsonl(path: Path, rows: Iterable[Any], *, at: int | None = None, dura
     return keep + len(data)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content; :class:`NotFound` if there is none. Symbolic links are refused."""
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_bytes(path: Path, size: int = -1) -> bytes:
+    """The content, or the first ``size`` bytes; :class:`NotFound` if there is no file. Symbolic links are refused."""
     try:
         fd = os.open(path, os.O_RDONLY | _NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -119,7 +124,7 @@ def read_bytes(path: Path) -> bytes:
         ) from None
     with os.fdopen(fd, "rb") as file:
         try:
-            return file.read()
+            return file.read(size)
         except OSError as error:
             raise Corrupt(f"{str(path)!r} cannot be read ({error.strerror})") from None
 

@@ -171,7 +171,7 @@ class Commits:
         value = {
             "parent": parent.id if parent else None,
             "kind": kind,
-            "state": self.objects.put(state),
+            "state": self.objects.put(state, like=parent.state if parent else None),
             "turn": self._turn(parent, kind, record),
             "guard": dict(guard),
             "record": dict(record),

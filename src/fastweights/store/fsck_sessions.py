@@ -109,7 +109,7 @@ class SessionChecks(Checks):
     def _lost(self, sessions: Sessions, commit: Commit) -> list[str]:
         """What the commit refers to and cannot be read; marks all of it as used."""
         needed = {commit.state: f"state {commit.state[:12]}"} | {sha: f"file {f}" for f, sha in commit.files.items()}
-        self.used |= {commit.id, *needed}
+        self.used |= {commit.id, *needed, *sessions.objects.behind(commit.state)}
         return [what for sha, what in needed.items() if sha in self.damaged or not sessions.objects.has(sha)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastweights.errors import Corrupt, FastweightsError
 from fastweights.store import atomic
-from fastweights.store.objects import sha256
+from fastweights.store.atomic import sha256
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,11 @@ _BITS = {
 }
 Raw = tuple[str, tuple[int, ...], bytes]
 """dtype (safetensors' name), shape, little-endian bytes."""
+
+
+def width(dtype: str) -> int:
+    """Bytes of a number."""
+    return _BITS[dtype] // 8
 
 
 def pack(entries: Mapping[str, Raw], meta: Mapping[str, str] | None = None) -> bytes:
