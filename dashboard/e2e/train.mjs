@@ -22,7 +22,7 @@ export async function trainTwentySteps(page) {
   await until(async () => (await points(page)) > 0, "a first point", LONG);
   await page.locator('section[data-status="done"]').waitFor({ timeout: LONG });
   await strip.getByText("20 of 20").waitFor();
-  const figures = () => chart(page, "Held-out text").getAttribute("aria-label");
+  const figures = () => chart(page, "Held out").getAttribute("aria-label");
   await until(async () => /twenty \d\.\d{3}/.test(await figures()), "a held-out figure");
   await shot(page, "train-done");
 }

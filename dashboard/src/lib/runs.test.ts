@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ModelInfo, TrainJob } from "../api/types";
-import { formatSlots, heldOutUnit, isMeta, joinRuns, parseSlots, readsText, toggleSlot } from "./runs";
+import { formatSlots, heldOutUnit, heldOutUnits, isMeta, joinRuns, parseSlots, readsText, toggleSlot } from "./runs";
 
 const job = (id: string, created: string): TrainJob => ({
   model_id: id,
@@ -36,10 +36,10 @@ const model = (id: string, changes: Partial<ModelInfo> = {}): ModelInfo => ({
 });
 
 describe("joinRuns", () => {
-  it("joins jobs with their models, newest first, and leaves shipped models out", () => {
+  it("joins jobs with their models, newest first, and leaves out shipped models and what sleep made", () => {
     const runs = joinRuns(
       [job("a", "2026-01-02T00:00:00Z"), job("b", "2026-01-03T00:00:00Z")],
-      [model("a", { status: "training", val_bpb: null }), model("c"), model("starter", { shipped: true })],
+      [model("a", { status: "training", val_bpb: null }), model("c"), model("starter", { shipped: true }), model("slept", { status: "sleep_candidate", parent: "c" })],
     );
     expect(runs.map((run) => run.id)).toEqual(["b", "a", "c"]);
     expect(runs[1]).toMatchObject({ status: "running", corpus: "tiny", seed: 7, usable: false });
@@ -82,5 +82,7 @@ describe("kinds of runs", () => {
   it("counts answers of KV retrieval and bytes of text", () => {
     expect(heldOutUnit({ corpus: "kv" })).toBe("bits an answer");
     expect(heldOutUnit({ corpus: "tiny" })).toBe("bits per byte");
+    expect(heldOutUnits([{ corpus: "kv" }, { corpus: "kv" }])).toBe("bits an answer");
+    expect(heldOutUnits([{ corpus: "kv" }, { corpus: "tiny" }])).toContain("of KV runs");
   });
 });

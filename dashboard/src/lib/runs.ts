@@ -30,7 +30,8 @@ const FROM_MODEL: Record<ModelInfo["status"], JobStatus> = {
   interrupted: "interrupted",
 };
 
-/** Jobs joined with their models, and models that were trained without a job; newest first. Shipped models are no runs. */
+/** Jobs joined with their models, and models that were trained without a job; newest first. Shipped models and what sleep
+ * made of others are no runs. */
 export function joinRuns(jobs: readonly TrainJob[], models: readonly ModelInfo[]): Run[] {
   const byId = new Map(models.map((model) => [model.model_id, model]));
   const known = new Set(jobs.map((job) => job.model_id));
@@ -51,7 +52,7 @@ export function joinRuns(jobs: readonly TrainJob[], models: readonly ModelInfo[]
     };
   });
   const alone = models
-    .filter((model) => !known.has(model.model_id) && !model.shipped)
+    .filter((model) => !known.has(model.model_id) && !model.shipped && !model.parent)
     .map(
       (model): Run => ({
         id: model.model_id,
@@ -86,6 +87,12 @@ function facts(model: ModelInfo | undefined): Pick<Run, "params" | "corpus" | "k
 
 /** What a held-out figure counts: of KV retrieval an answer, of text a byte. */
 export const heldOutUnit = (run: Pick<Run, "corpus">): string => (run.corpus === "kv" ? "bits an answer" : "bits per byte");
+
+/** The same of several runs in one place. */
+export function heldOutUnits(runs: readonly Pick<Run, "corpus">[]): string {
+  const units = [...new Set(runs.map(heldOutUnit))];
+  return units.length === 1 ? (units[0] as string) : "bits per byte; of KV runs, bits an answer";
+}
 
 /** Runs whose model can learn as it reads by meta-learning; one that was just started is known by its preset. */
 export const isMeta = (run: Pick<Run, "kind" | "preset">): boolean => run.kind === "e2e" || (run.kind === null && META_PRESETS.includes(run.preset ?? ""));

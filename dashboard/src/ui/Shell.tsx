@@ -8,9 +8,11 @@ import { pages } from "../pages";
 import { Keys, Moon, Sun } from "./icons";
 import classes from "./Shell.module.css";
 import { Shortcuts, useShortcuts } from "./Shortcuts";
+import { useCurrentInView } from "./useCurrentInView";
 
 export function Shell({ children }: { children: ReactNode }) {
   const [location] = useLocation();
+  const nav = useCurrentInView(location.split("/")[1] ?? "");
   const shortcuts = useShortcuts();
   return (
     <div className={classes.shell}>
@@ -22,7 +24,7 @@ export function Shell({ children }: { children: ReactNode }) {
           <img src="/icon.svg" width="22" height="22" alt="" />
           <span>Fastweights</span>
         </Link>
-        <nav aria-label="Pages" className={classes.nav}>
+        <nav ref={nav} aria-label="Pages" className={classes.nav}>
           {pages.map((page) => {
             const here = location === page.path || location.startsWith(`${page.path}/`);
             return (

@@ -38,10 +38,12 @@ export function LearningCard({ events, learned, drift, policy }: Props) {
               <small data-better={change !== null && change < 0 ? true : undefined}>{signed(change)} nats</small>
             </dd>
           </div>
-          <div>
-            <dt>Gradient norm, peak</dt>
-            <dd>{figure(sum.gradNorm)}</dd>
-          </div>
+          {sum.gradNorm !== null && (
+            <div>
+              <dt>Gradient norm, peak</dt>
+              <dd>{figure(sum.gradNorm)}</dd>
+            </div>
+          )}
           <div>
             <dt>Written of attempted</dt>
             <dd>

@@ -6,6 +6,7 @@ import type { SessionInfo } from "../../api/types";
 import { plural } from "../../lib/format";
 import { Empty } from "../../ui/Empty";
 import { Talk } from "../../ui/icons";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
 import { useTitle } from "../../ui/useTitle";
@@ -24,14 +25,15 @@ export default function MemoryPage() {
   if (!id && first) return <Redirect to={`/memory/${first.session_id}`} replace />;
   const session = data?.find((entry) => entry.session_id === id);
   return (
-    <div className={classes.page}>
-      <div className={classes.top}>
+    <div className={page.single}>
+      <div className={page.top}>
         <h1>Memory</h1>
         {data && data.length > 0 && (
           <Select
             {...FOCUS_TARGET}
             className={classes.session}
             aria-label="Session"
+            placeholder="Choose a session"
             searchable
             limit={50}
             data={data.map((entry) => ({ value: entry.session_id, label: entry.session_id }))}
@@ -40,12 +42,12 @@ export default function MemoryPage() {
           />
         )}
         {session && (
-          <p className={classes.about}>
+          <p className={page.about}>
             {session.model} · {plural(session.n_turns, "turn")}
           </p>
         )}
         {session && (
-          <span className={classes.tools}>
+          <span className={page.tools}>
             <Button component={Link} href={`/chat/${session.session_id}`} variant="default" size="xs" leftSection={<Talk size={14} />}>
               Chat
             </Button>

@@ -7,6 +7,7 @@ import { DECISION_LABEL } from "../../lib/events";
 import { bytes, fixed, MISSING, signed, whole } from "../../lib/format";
 import { chunkAt, meterCurves, refusals, turnBands } from "../../lib/meter";
 import { Chart, type RunCurve } from "../../ui/Chart";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { DecisionMark } from "../../ui/Status";
 import strip from "../../ui/Strip.module.css";
@@ -18,13 +19,13 @@ import classes from "./Memory.module.css";
 export function MeterSection({ id, head }: { id: string; head: string }) {
   const { data, error, isPending, refetch } = useQuery(meter(id, head));
   return (
-    <section className={classes.section} aria-label="Adaptation meter" data-meter={data?.head}>
-      <div className={classes.head}>
+    <section className={page.section} aria-label="Adaptation meter" data-meter={data?.head}>
+      <div className={page.head}>
         <h2>What learning gains</h2>
-        {data && <p className={classes.about}>each chunk scored before it is learned, beside the model that learns nothing</p>}
+        {data && <p className={page.about}>each chunk scored before it is learned, beside the model that learns nothing</p>}
       </div>
       <Problem error={error} onRetry={() => void refetch()} />
-      {isPending && <p className={classes.wait} role="status">Scoring what {id} has read …</p>}
+      {isPending && <p className={page.wait} role="status">Scoring what {id} has read …</p>}
       {data && <Metered meter={data} />}
     </section>
   );
@@ -69,7 +70,7 @@ function Metered({ meter }: { meter: Meter }) {
         <Figure name="Stored state" value={bytes(meter.state_bytes)} />
         {meter.memory && <Figure name="Memory" value={meter.memory.replaceAll("_", " ")} />}
       </dl>
-      <div className={classes.grid}>
+      <div className={page.grid}>
         <Chart {...shared} title="Bits per byte so far" unit="over all that was read" curves={sums} format={(value) => fixed(value)} />
         <Chart {...shared} title="Gain of each chunk" unit="bits per byte" curves={gain} format={(value) => signed(value)} />
       </div>

@@ -9,6 +9,7 @@ import { bytes, fixed, plural, whole } from "../../lib/format";
 import { type Fact, factOf, recallCurves, statedAt } from "../../lib/meter";
 import { MAX_PROBE } from "../../lib/past";
 import { Chart, type RunCurve } from "../../ui/Chart";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import strip from "../../ui/Strip.module.css";
 import table from "../../ui/Table.module.css";
@@ -23,14 +24,14 @@ export function RecallSection({ id, head }: { id: string; head: string }) {
   const { data, error, isFetching, refetch } = useQuery({ ...recall(id, head, asked.probe, asked.answer), enabled: asked.probe !== "" && asked.answer !== "" });
   const ask = (fact: Fact) => setSearch({ probe: fact.probe, answer: fact.answer }, { replace: true });
   return (
-    <section className={classes.section} aria-label="Recall" data-recall={data?.head}>
-      <div className={classes.head}>
+    <section className={page.section} aria-label="Recall" data-recall={data?.head}>
+      <div className={page.head}>
         <h2>What it still knows</h2>
-        <p className={classes.about}>bits for each letter of an answer under the fast weights after every turn; 4.7 is knowing nothing but the alphabet</p>
+        <p className={page.about}>bits for each letter of an answer under the fast weights after every turn; 4.7 is knowing nothing but the alphabet</p>
       </div>
       <Ask key={`${asked.probe}\n${asked.answer}`} id={id} asked={asked} busy={isFetching} onAsk={ask} />
       <Problem error={error} onRetry={() => void refetch()} />
-      {!data && isFetching && <p className={classes.wait} role="status">Asking every state of {id} …</p>}
+      {!data && isFetching && <p className={page.wait} role="status">Asking every state of {id} …</p>}
       {data && <Recalled recall={data} />}
     </section>
   );
@@ -43,7 +44,7 @@ function Ask({ id, asked, busy, onAsk }: { id: string; asked: Fact; busy: boolea
   return (
     <form
       aria-label="Fact"
-      className={classes.section}
+      className={page.section}
       onSubmit={(event) => {
         event.preventDefault();
         onAsk(fact);
@@ -93,7 +94,7 @@ function Recalled({ recall }: { recall: Recall }) {
         <Figure name="Bytes since" value={last?.distance == null ? "never said" : bytes(last.distance)} />
         <Figure name="Letters" value={whole(recall.letters)} />
       </dl>
-      <div className={classes.grid}>
+      <div className={page.grid}>
         <Chart
           title="Recall"
           unit="bits per letter"
@@ -129,7 +130,7 @@ function Recalled({ recall }: { recall: Recall }) {
           </table>
         </div>
       </div>
-      <p className={classes.hint}>A tick at the foot: the fact was said in that turn (searched: “{recall.searched}”).</p>
+      <p className={page.hint}>A tick at the foot: the fact was said in that turn (searched: “{recall.searched}”).</p>
     </>
   );
 }

@@ -6,6 +6,7 @@ import type { StreamReport } from "../../api/types";
 import { ago, bytes, clock, count, figure, fixed, percent, plural, whole } from "../../lib/format";
 import { Chart, type RunCurve } from "../../ui/Chart";
 import { Empty } from "../../ui/Empty";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import strip from "../../ui/Strip.module.css";
 import { Figure } from "./Looks";
@@ -17,8 +18,8 @@ export function Cost({ model }: { model: string | null }) {
   const [chosen, setChosen] = useState<string | null>(null);
   const report = data?.find((entry) => entry.stream_id === chosen) ?? data?.find((entry) => model !== null && entry.model === model) ?? data?.[0];
   return (
-    <section className={classes.section} aria-label="Cost per token">
-      <div className={classes.head}>
+    <section className={page.section} aria-label="Cost per token">
+      <div className={page.head}>
         <h2>What a token costs</h2>
         {data && data.length > 1 && (
           <Select
@@ -36,7 +37,7 @@ export function Cost({ model }: { model: string | null }) {
         <div className="panel">
           <Empty title="Not measured in this store yet">
             The demo streams a long text with constant memory, beside full attention over a cache of all of it:
-            <code className={classes.line}>fastweights demo stream</code>
+            <code className={page.line}>fastweights demo stream</code>
           </Empty>
         </div>
       )}
@@ -67,7 +68,7 @@ function Report({ report }: { report: StreamReport }) {
   }, [report]);
   const shared = { xLabel: "token", sync: "meta-cost", sparse: true, height: 200 };
   return (
-    <div className={classes.section} data-stream={report.stream_id}>
+    <div className={page.section} data-stream={report.stream_id}>
       <dl className={strip.figures}>
         <Figure name={`Cost at ${whole(report.points.at(-1)?.context)} over that at ${whole(report.points[0]?.context)}`} value={`× ${figure(report.growth)}`} />
         <Figure name="Full attention over streaming" value={report.full_attention_ratio === null ? "not run" : `× ${figure(report.full_attention_ratio)}`} />
@@ -77,11 +78,11 @@ function Report({ report }: { report: StreamReport }) {
         <Figure name="With updates off" value={percent(report.query_off.accuracy, 1)} />
         <Figure name="Token by token against batch, logits" value={figure(report.parity)} />
       </dl>
-      <div className={classes.grid}>
+      <div className={page.grid}>
         <Chart {...shared} title="Cost per token" unit="CPU ms of one thread" curves={cost} format={(value) => figure(value)} />
         <Chart {...shared} title="State" unit="bytes" curves={state} format={(value) => bytes(value)} />
       </div>
-      <p className={classes.hint} title={clock(report.created_at)}>
+      <p className={page.hint} title={clock(report.created_at)}>
         {report.model ? `Model ${report.model}` : `Fresh weights of seed ${report.seed}`}: {count(report.params)} parameters, {count(report.fast_params)} of them
         fast; window {whole(report.window)}, chunk {whole(report.chunk)}, {plural(report.updates, "update")}; {report.source}. {report.notice}
       </p>

@@ -7,6 +7,7 @@ import { alongSequence, type Along, fallOf, lookAt, looksOf, ratesOf } from "../
 import { heldOutUnit, isLive, type Run } from "../../lib/runs";
 import { Chart, type RunCurve } from "../../ui/Chart";
 import { Empty } from "../../ui/Empty";
+import page from "../../ui/Page.module.css";
 import strip from "../../ui/Strip.module.css";
 import classes from "./Meta.module.css";
 import { Rates } from "./Rates";
@@ -58,8 +59,8 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
   const heldOutChart = <Chart {...steps} title="Held-out loss" unit={heldOutUnit(run)} curves={heldOut} format={(value) => fixed(value)} />;
   const outerChart = <Chart {...steps} sparse={false} title="Outer loss" unit={isKv ? "nats an answer" : "nats per token"} curves={outer} format={(value) => fixed(value)} />;
   return (
-    <section className={classes.section} aria-label="Looks" data-looks={looks.length} data-look={shown.step}>
-      <div className={classes.head}>
+    <section className={page.section} aria-label="Looks" data-looks={looks.length} data-look={shown.step}>
+      <div className={page.head}>
         <h2>What reading teaches it</h2>
         <div className={classes.look}>
           <span>Look at step</span>
@@ -89,7 +90,7 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
         {shown.inner_loss && <Figure name="Loss from first chunk to last" value={`${change(shown.inner_loss)} nats`} />}
         {shown.inner_loss_off && <Figure name="With updates off" value={`${change(shown.inner_loss_off)} nats`} />}
       </dl>
-      <div className={classes.grid}>
+      <div className={page.grid}>
         {along.length > 0 && (
           <Chart title="Inner loss along a sequence" unit="nats per token" xLabel="chunk" sync="meta-along" sparse height={210} curves={along} format={(value) => fixed(value)} />
         )}
@@ -101,7 +102,7 @@ export function Looks({ run, points }: { run: Run; points: TrainPoint[] }) {
         {isKv && heldOutChart}
       </div>
       {isKv && (
-        <p className={classes.hint}>
+        <p className={page.hint}>
           Far: the record asked for lies beyond all that attention sees, so only the fast weights can know it. Near: it lies within one window. A look reads
           held-out sequences, each chunk before it is learned.
         </p>

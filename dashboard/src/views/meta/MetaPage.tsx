@@ -9,6 +9,7 @@ import { isLive, isMeta, joinRuns, type Run } from "../../lib/runs";
 import { mergePoints } from "../../lib/series";
 import { Empty } from "../../ui/Empty";
 import { Plus } from "../../ui/icons";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
 import { useTitle } from "../../ui/useTitle";
@@ -33,23 +34,26 @@ export default function MetaPage() {
   if (!id && there && runs[0]) return <Redirect to={`/meta/${runs[0].id}`} replace />;
   const run = runs.find((entry) => entry.id === id);
   return (
-    <div className={classes.page}>
-      <div className={classes.top}>
+    <div className={page.single}>
+      <div className={page.top}>
         <h1>Meta</h1>
         {runs.length > 0 && (
           <Select
             {...FOCUS_TARGET}
             className={classes.run}
             aria-label="Run"
+            placeholder="Choose a run"
             searchable
             data={runs.map((entry) => entry.id)}
             value={run?.id ?? null}
             onChange={(next) => next && navigate(`/meta/${next}`)}
           />
         )}
-        <Button className={classes.tools} variant="default" size="xs" leftSection={<Plus size={14} />} onClick={() => ask(true)}>
-          New run
-        </Button>
+        <span className={page.tools}>
+          <Button variant="default" size="xs" leftSection={<Plus size={14} />} onClick={() => ask(true)}>
+            New run
+          </Button>
+        </span>
       </div>
       <Problem error={jobList.error ?? modelList.error} onRetry={() => void Promise.all([jobList.refetch(), modelList.refetch()])} />
       {run && <One key={run.id} run={run} />}
@@ -61,7 +65,7 @@ export default function MetaPage() {
             <Empty title="No meta-learned model yet" action={<Button onClick={() => ask(true)}>New run</Button>}>
               Meta-learning trains a model through the steps in which it learns as it reads. The preset <code>kv_cpu</code> takes about a minute of one core;
               start it here, or in a terminal with
-              <code className={classes.line}>fastweights meta</code>
+              <code className={page.line}>fastweights meta</code>
             </Empty>
           )}
         </div>
@@ -83,7 +87,7 @@ function One({ run }: { run: Run }) {
       {isLive(run.status) && <Follow id={run.id} streaming />}
       <RunStrip run={run} />
       <Problem error={metrics.error} onRetry={() => void metrics.refetch()} />
-      {metrics.isPending && <p className={classes.wait}>Reading {run.id} …</p>}
+      {metrics.isPending && <p className={page.wait}>Reading {run.id} …</p>}
       {metrics.data && <Looks run={run} points={metrics.data} />}
     </>
   );

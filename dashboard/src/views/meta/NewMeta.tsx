@@ -6,8 +6,8 @@ import { putJob } from "../../api/follow";
 import { jobs, presets, readAnew } from "../../api/queries";
 import type { TrainJob, TrainRequest } from "../../api/types";
 import { META_PRESETS } from "../../lib/runs";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
-import classes from "./Meta.module.css";
 
 const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
@@ -35,7 +35,7 @@ export function NewMeta({ onClose, onStarted }: { onClose: () => void; onStarted
   return (
     <Modal opened onClose={onClose} title="New run of meta-learning" closeButtonProps={{ "aria-label": "Close" }}>
       <form
-        className={classes.form}
+        className={page.dialog}
         onSubmit={(event) => {
           event.preventDefault();
           start.mutate();
@@ -51,7 +51,7 @@ export function NewMeta({ onClose, onStarted }: { onClose: () => void; onStarted
           description={info?.description}
           inputWrapperOrder={["label", "input", "description", "error"]}
         />
-        <div className={classes.pair}>
+        <div className={page.pair}>
           <NumberInput
             label="Steps"
             value={steps}

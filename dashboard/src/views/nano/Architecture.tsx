@@ -4,11 +4,11 @@ import type { NanoModelInfo } from "../../api/types";
 import { figure, percent, plural, shortHash, whole } from "../../lib/format";
 import { nameOf } from "../../lib/tree";
 import { Chart } from "../../ui/Chart";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import table from "../../ui/Table.module.css";
 import css from "./Architecture.module.css";
 import { Diagram } from "./Diagram";
-import classes from "./Nano.module.css";
 import type { TabProps } from "./NanoPage";
 
 /** What the model is made of, as it describes itself. */
@@ -16,7 +16,7 @@ export default function Architecture({ view }: TabProps) {
   const { session, at } = view;
   const { data, error, isPending, refetch } = useQuery(nanoModel(session.session_id, at.commit));
   if (error) return <Problem error={error} onRetry={() => void refetch()} />;
-  if (isPending) return <p className={classes.wait}>Reading the model …</p>;
+  if (isPending) return <p className={page.wait}>Reading the model …</p>;
   return (
     <div className={css.page} data-model={data.commit}>
       <Diagram model={data} />

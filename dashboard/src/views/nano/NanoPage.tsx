@@ -8,8 +8,10 @@ import { figure, plural, whole } from "../../lib/format";
 import { Boundary } from "../../ui/Boundary";
 import { Empty } from "../../ui/Empty";
 import { Plus } from "../../ui/icons";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { useCurrentInView } from "../../ui/useCurrentInView";
 import { useTitle } from "../../ui/useTitle";
 import { CommitRail } from "./CommitRail";
 import classes from "./Nano.module.css";
@@ -43,17 +45,17 @@ export default function NanoPage() {
   if (!id && sessions?.[0]) return <Redirect to={`/nano/${sessions[0].session_id}/overview`} replace />;
   if (!id || !sessions) {
     return (
-      <div className={classes.page}>
+      <div className={page.single}>
         <h1 className="visually-hidden">Nano</h1>
         <Problem error={error} onRetry={() => void refetch()} />
-        {isPending && <p className={classes.wait}>Reading the sessions …</p>}
+        {isPending && <p className={page.wait}>Reading the sessions …</p>}
         {sessions && <Nothing onNew={() => ask(true)} />}
         {dialog}
       </div>
     );
   }
   return (
-    <div className={classes.page}>
+    <div className={page.single}>
       <One key={id} id={id} tab={tab} sessions={sessions} onNew={() => ask(true)} />
       {dialog}
     </div>
@@ -66,9 +68,10 @@ function One({ id, tab, sessions, onNew }: { id: string; tab: Tab; sessions: Nan
   const [, navigate] = useLocation();
   const at = search.get("at");
   const View = VIEWS[tab];
+  const tabs = useCurrentInView(tab);
   return (
     <>
-      <div className={classes.top}>
+      <div className={page.top}>
         <h1>Nano</h1>
         <Select
           {...FOCUS_TARGET}
@@ -81,20 +84,20 @@ function One({ id, tab, sessions, onNew }: { id: string; tab: Tab; sessions: Nan
           onChange={(next) => next && navigate(`/nano/${next}/${tab}`)}
         />
         {view && (
-          <p className={classes.about}>
+          <p className={page.about}>
             {view.session.model} world {view.session.options.seed}
             {view.session.options.noise > 0 && `, noise ${figure(view.session.options.noise)}`} · {view.session.options.learning.rule} · {plural(view.session.n_turns, "run")},{" "}
             {whole(view.session.step)} steps
           </p>
         )}
-        <div className={classes.tools}>
+        <div className={page.tools}>
           {view && <RunBox session={view.session} />}
           <Button variant="default" size="xs" leftSection={<Plus size={14} />} onClick={onNew}>
             New session
           </Button>
         </div>
       </div>
-      <nav aria-label="Parts of Nano" className={classes.tabs}>
+      <nav ref={tabs} aria-label="Parts of Nano" className={classes.tabs}>
         {TABS.map((name) => (
           <Link key={name} href={`/nano/${id}/${name}${at ? `?at=${at}` : ""}`} aria-current={name === tab ? "page" : undefined}>
             {nameOf(name)}
@@ -102,7 +105,7 @@ function One({ id, tab, sessions, onNew }: { id: string; tab: Tab; sessions: Nan
         ))}
       </nav>
       <Problem error={error} onRetry={again} />
-      {!view && !error && <p className={classes.wait}>Reading {id} …</p>}
+      {!view && !error && <p className={page.wait}>Reading {id} …</p>}
       {view && (
         <>
           {tab !== "overview" && tab !== "architecture" && <CommitRail view={view} />}
@@ -122,8 +125,8 @@ function Nothing({ onNew }: { onNew: () => void }) {
     <div className="panel">
       <Empty title="No session of Nano yet" action={<Button onClick={onNew}>New session</Button>}>
         Nano is a small state-space model that learns a point mass while it watches it. Start a session here, or in a terminal with
-        <code className={classes.line}>fastweights nano session new --name first</code>
-        <code className={classes.line}>fastweights nano session run first --steps 1000</code>
+        <code className={page.line}>fastweights nano session new --name first</code>
+        <code className={page.line}>fastweights nano session run first --steps 1000</code>
         The first one of a mode trains its base model, which takes about a second.
       </Empty>
     </div>

@@ -6,6 +6,7 @@ import { queryClient } from "../../api/queries";
 import { nanoSessions } from "../../api/sessionVerbs";
 import type { NanoSession, NewNanoSession } from "../../api/types";
 import { Fold } from "../../ui/Fold";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
 import classes from "./Nano.module.css";
@@ -34,7 +35,7 @@ export function NewNano({ onClose, onMade }: { onClose: () => void; onMade: (mad
   return (
     <Modal opened onClose={onClose} title="New session of Nano" size="lg" closeButtonProps={{ "aria-label": "Close" }}>
       <form
-        className={classes.form}
+        className={page.dialog}
         onSubmit={(event) => {
           event.preventDefault();
           create.mutate();

@@ -3,11 +3,11 @@ import { useLocation } from "wouter";
 import { drawn as inTree, toRow } from "../../lib/sessionRows";
 import { familyOf } from "../../lib/nano";
 import { pickSession, rootOf } from "../../lib/tree";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { Compare } from "../sessions/Compare";
 import { Details } from "../sessions/Details";
 import { SessionTree } from "../sessions/Tree";
-import sessionsCss from "../sessions/Sessions.module.css";
 import { useTree } from "../sessions/useSessions";
 import { Cards } from "./Cards";
 import { ErrorCurves } from "./ErrorCurves";
@@ -43,8 +43,8 @@ export default function Overview({ view, sessions }: TabProps) {
       <Cards view={view} />
       <Problem error={treeError ?? steps.error ?? writes.error} />
       {tree.size > 0 && (
-        <div className={sessionsCss.middle}>
-          <section className={`${classes.stack} ${classes.lineage}`} aria-label="Lineage">
+        <div className={page.middle}>
+          <section className={`${page.section} ${classes.lineage}`} aria-label="Lineage">
             <SessionTree tree={tree} shown={at.commit} from={from?.id ?? null} onShow={(commit) => show(commit)} />
             {!from && curves}
           </section>

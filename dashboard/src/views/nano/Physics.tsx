@@ -11,6 +11,7 @@ import { around, overlay, points, stepTo } from "../../lib/physics";
 import { nameOf } from "../../lib/tree";
 import { Chart, type RunCurve } from "../../ui/Chart";
 import { Back, Forth, Pause, Play } from "../../ui/icons";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { DecisionMark } from "../../ui/Status";
 import { Swatch } from "../../ui/Swatch";
@@ -87,7 +88,7 @@ export default function Physics({ view }: TabProps) {
         <Switch className={css.learn} label="Learn while reading" checked={adapt} onChange={(event) => put({ learn: event.currentTarget.checked ? null : "off" })} />
       </form>
       <Problem error={error} onRetry={() => void refetch()} />
-      {!data && isFetching && <p className={classes.wait}>Simulating …</p>}
+      {!data && isFetching && <p className={page.wait}>Simulating …</p>}
       {data && <Shown data={data} commit={nameOf(at)} busy={isFetching} />}
     </>
   );

@@ -1,5 +1,6 @@
 import type { CommitInfo, NanoSessionRun } from "../../api/types";
 import { ago, clock, duration, figure, signedFigure, whole } from "../../lib/format";
+import page from "../../ui/Page.module.css";
 import { DecisionMark } from "../../ui/Status";
 import table from "../../ui/Table.module.css";
 import { marks, useIsMarked } from "../../ui/useMarked";
@@ -18,13 +19,13 @@ export function RunTable({ view }: { view: NanoView }) {
       <div className="panel">
         <Empty title="No run yet">
           Choose a number of steps above and press Run, or in a terminal
-          <code className={classes.line}>fastweights nano session run {session.session_id}</code>
+          <code className={page.line}>fastweights nano session run {session.session_id}</code>
         </Empty>
       </div>
     );
   }
   return (
-    <section aria-label="Run history" className={classes.stack}>
+    <section aria-label="Run history" className={page.section}>
       <h2>Run history</h2>
       <div className={table.scroll} tabIndex={0} role="region" aria-label="Table of runs">
         <table className={table.table}>
@@ -57,7 +58,7 @@ function Row({ run, at, now, onShow }: { run: NanoSessionRun; at: CommitInfo; no
   const marked = useIsMarked(run.commit);
   const outcomes = (["committed", "blocked", "rolled_back"] as const).filter((name) => run[name] > 0);
   return (
-    <tr data-run={run.run_id} data-focus={run.commit === at.commit || undefined} data-marked={marked || undefined} {...marks(run.commit)}>
+    <tr className={classes.row} data-run={run.run_id} data-focus={run.commit === at.commit || undefined} data-marked={marked || undefined} {...marks(run.commit)}>
       <th scope="row">
         <button type="button" className={table.name} title={run.run_id} aria-current={run.commit === at.commit || undefined} onClick={onShow}>
           run {run.turn}

@@ -69,7 +69,7 @@ export function Timeline({ updates, runs, picked, onPick }: Props) {
               );
             })}
             {DECISIONS.map((decision, i) => (
-              <text key={decision} x={0} y={TOP + LANE * (i + 0.5) + 4} className={css.lane} data-decision={decision}>
+              <text key={decision} x={0} y={TOP + LANE * (i + 0.5) + 4} data-decision={decision}>
                 {DECISION_LABEL[decision]}
               </text>
             ))}

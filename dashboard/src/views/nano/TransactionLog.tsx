@@ -7,7 +7,7 @@ import { Empty } from "../../ui/Empty";
 import { DecisionMark } from "../../ui/Status";
 import table from "../../ui/Table.module.css";
 import { marks, useIsMarked } from "../../ui/useMarked";
-import sessionsCss from "../sessions/Sessions.module.css";
+import nano from "./Nano.module.css";
 import css from "./Transactions.module.css";
 
 const ROWS = 25;
@@ -99,7 +99,7 @@ export function TransactionLog({ updates, picked, onPick }: Props) {
                     className={right ? table.right : undefined}
                     aria-sort={order.by === column ? (order.down ? "descending" : "ascending") : undefined}
                   >
-                    <button type="button" className={sessionsCss.sort} onClick={() => setOrder(nextTransactionOrder(order, column))}>
+                    <button type="button" className={table.sort} onClick={() => setOrder(nextTransactionOrder(order, column))}>
                       {label}
                       {order.by === column && <span aria-hidden="true">{order.down ? " ↓" : " ↑"}</span>}
                     </button>
@@ -124,6 +124,7 @@ function Row({ update, picked, onPick }: { update: NanoTransaction; picked: bool
   const marked = useIsMarked(update.commit);
   return (
     <tr
+      className={nano.row}
       data-write={update.t}
       data-status={update.status}
       data-focus={picked || undefined}

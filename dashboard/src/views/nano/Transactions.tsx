@@ -4,11 +4,11 @@ import { DECISION_LABEL } from "../../lib/events";
 import { runAt, shares, updateMarks } from "../../lib/nano";
 import { Chart, type RunCurve } from "../../ui/Chart";
 import { Empty } from "../../ui/Empty";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { DecisionMark } from "../../ui/Status";
 import { Swatch } from "../../ui/Swatch";
 import { mark } from "../../ui/useMarked";
-import classes from "./Nano.module.css";
 import type { TabProps } from "./NanoPage";
 import { Timeline } from "./Timeline";
 import { TransactionLog } from "./TransactionLog";
@@ -39,7 +39,7 @@ export default function Transactions({ view }: TabProps) {
     };
   }, [updates, data?.grad_cap]);
   if (error) return <Problem error={error} onRetry={() => void refetch()} />;
-  if (isPending) return <p className={classes.wait}>Reading the transactions …</p>;
+  if (isPending) return <p className={page.wait}>Reading the transactions …</p>;
   if (data.total === 0) {
     return (
       <div className="panel">

@@ -7,6 +7,7 @@ import { figure, fixed, percent, plural, shortHash } from "../../lib/format";
 import { difference, largest } from "../../lib/matrix";
 import { nameOf } from "../../lib/tree";
 import { Chart, type RunCurve } from "../../ui/Chart";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { Swatch } from "../../ui/Swatch";
 import table from "../../ui/Table.module.css";
@@ -56,7 +57,7 @@ export default function Weights({ view }: TabProps) {
         <HeatKey />
       </div>
       <Problem error={error} onRetry={() => void refetch()} />
-      {isPending && <p className={classes.wait}>Reading the weights …</p>}
+      {isPending && <p className={page.wait}>Reading the weights …</p>}
       {data && (
         <div className={css.matrices} data-weights={data.commit} data-against={base ? BASE : data.against}>
           {data.matrices.map((matrix) => (

@@ -1,7 +1,7 @@
 import type { RedteamReport } from "../../api/types";
 import { figure, whole } from "../../lib/format";
 import { defenceName, distinct, familyName } from "../../lib/redteam";
-import { Bar, Part, Wide } from "./Part";
+import { Bar, Part, Wide } from "../../ui/Part";
 
 /** The same attacks with one defence off. */
 export function Ablation({ rows }: { rows: RedteamReport["ablation"] }) {

@@ -13,7 +13,6 @@ import { PolicySelect } from "../../ui/PolicySelect";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
-import classes from "./Redteam.module.css";
 
 const TOY = "toy";
 
@@ -70,13 +69,13 @@ export function AttackForm({ onStarted }: { onStarted: (run: RedteamSummary) => 
         {input("chunk_tokens", "Tokens per chunk", model === TOY ? "32" : "64")}
         {input("lr", "Learning rate")}
       </div>
-      <p className={classes.hint}>
+      <p className={form.hint}>
         A budget counts guard steps of each attempt, searching included. 64 on the toy take minutes, a trained model several times as
         long; the run goes on if this page or the server is closed.
       </p>
-      <div className={classes.hint}>
+      <div className={form.hint}>
         The same on the command line
-        <code className={classes.line}>{command({ ...values, model, policy, budget })}</code>
+        <code className={form.line}>{command({ ...values, model, policy, budget })}</code>
       </div>
       <Problem error={start.error} />
       <Button type="submit" loading={start.isPending} disabled={!policyList.data}>

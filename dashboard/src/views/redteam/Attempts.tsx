@@ -3,7 +3,7 @@ import { figure, plural, whole } from "../../lib/format";
 import { distinct, familyName, outcome, outcomeWords } from "../../lib/redteam";
 import { Fold } from "../../ui/Fold";
 import { OutcomeMark } from "../../ui/Status";
-import { Part, Wide } from "./Part";
+import { Part, Wide } from "../../ui/Part";
 import classes from "./Redteam.module.css";
 
 /** Every payload that was sent, by family, with what came of it; those that the run kept as fixtures are marked. */

@@ -2,7 +2,7 @@ import { Fragment } from "react";
 import type { RedteamReport } from "../../api/types";
 import { figure, fixed, whole } from "../../lib/format";
 import { OutcomeMark } from "../../ui/Status";
-import { Part, Wide } from "./Part";
+import { Part, Wide } from "../../ui/Part";
 import classes from "./Redteam.module.css";
 
 /** The payload of the search without any defence, again and again: with the guard, and without. */

@@ -50,7 +50,7 @@ export default function RedteamPage() {
                   <>
                     A red team run attacks a model behind its guard and reports what got through and what learning was kept. Start one
                     with the form, or on the command line:
-                    <code className={classes.line}>{command({ model: "toy", policy: "default", budget: 64 })}</code>
+                    <code className={page.line}>{command({ model: "toy", policy: "default", budget: 64 })}</code>
                   </>
                 )}
               </Empty>

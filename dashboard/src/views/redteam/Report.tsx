@@ -8,7 +8,7 @@ import strip from "../../ui/Strip.module.css";
 import { Ablation } from "./Ablation";
 import { Attempts } from "./Attempts";
 import { Drip } from "./Drip";
-import classes from "./Redteam.module.css";
+import page from "../../ui/Page.module.css";
 import { Scores } from "./Scores";
 import { Success } from "./Success";
 import { Utility } from "./Utility";
@@ -64,9 +64,9 @@ export function Report({ report, ref }: { report: RedteamReport; ref?: Ref<HTMLE
           <Figure name="Gradient queries" value={whole(report.gradient_queries)} />
           <Figure name="CPU time" value={duration(report.cpu_seconds)} />
         </dl>
-        <div className={classes.hint}>
+        <div className={page.hint}>
           To reproduce it (a policy that does not ship is named by its file)
-          <code className={classes.line}>{reproduce(report)}</code>
+          <code className={page.line}>{reproduce(report)}</code>
         </div>
         {report.notes.map((note) => (
           <p key={note} className={strip.note}>

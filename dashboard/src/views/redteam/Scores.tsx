@@ -1,7 +1,7 @@
 import type { RedteamReport } from "../../api/types";
 import { fixed, percent } from "../../lib/format";
 import { detectionAt, distinct, familyName, scoreName } from "../../lib/redteam";
-import { Part, Wide } from "./Part";
+import { Part, Wide } from "../../ui/Part";
 import { path, Plot } from "./Plot";
 import classes from "./Redteam.module.css";
 

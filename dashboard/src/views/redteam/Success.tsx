@@ -2,7 +2,7 @@ import { Fragment } from "react";
 import type { RedteamFamily } from "../../api/types";
 import { figure, percent, whole } from "../../lib/format";
 import { budgetPlaces, familyName } from "../../lib/redteam";
-import { Bar, Part, Wide } from "./Part";
+import { Bar, Part, Wide } from "../../ui/Part";
 import { path, Plot } from "./Plot";
 import classes from "./Redteam.module.css";
 
@@ -60,7 +60,7 @@ export function Success({ families }: { families: RedteamFamily[] }) {
                   <td data-num>{figure(family.harm_max)}</td>
                   <td data-num>{figure(family.heldout_max)}</td>
                 </tr>
-                <tr className={classes.control} data-control={family.family}>
+                <tr data-control={family.family}>
                   <td>control</td>
                   <td data-num>{whole(control.attempts)}</td>
                   <td>

@@ -1,7 +1,7 @@
 import type { RedteamReport } from "../../api/types";
 import { fixed, signed, whole } from "../../lib/format";
 import { defenceName, distinct } from "../../lib/redteam";
-import { Bar, Part, Wide } from "./Part";
+import { Bar, Part, Wide } from "../../ui/Part";
 
 /** What learning is kept: bits per byte gained on benign text, under each of the policies of the ablation. */
 export function Utility({ rows }: { rows: RedteamReport["utility"] }) {

@@ -9,6 +9,7 @@ import { DRIFT_UNIT, type SessionRow } from "../../lib/sessionRows";
 import type { Curve } from "../../lib/series";
 import { path } from "../../lib/tree";
 import { Chart, type RunCurve } from "../../ui/Chart";
+import page from "../../ui/Page.module.css";
 import { Swatch } from "../../ui/Swatch";
 import charts from "../train/Charts.module.css";
 
@@ -41,7 +42,7 @@ export function Curves({ shown }: { shown: ShownSession[] }) {
     };
   }, [shown, text, nano, logs, turns, runs]);
   return (
-    <section aria-label="Curves" className={charts.section}>
+    <section aria-label="Curves" className={page.section}>
       <ul className={charts.legend}>
         {shown.map(({ row, slot }) => (
           <li key={row.key}>
@@ -50,7 +51,7 @@ export function Curves({ shown }: { shown: ShownSession[] }) {
           </li>
         ))}
       </ul>
-      <div className={charts.grid}>
+      <div className={page.grid}>
         <Chart title="Drift" unit={driftUnit(text.length, nano.length)} xLabel="commit" sync="sessions" sparse curves={drift} format={signedFigure} />
         {loss.length > 0 && (
           <Chart title="Loss before learning" unit="nats per token" xLabel="commit" sync="sessions" sparse curves={loss} format={(value) => fixed(value)} />

@@ -7,7 +7,6 @@ import { Swatch } from "../../ui/Swatch";
 import table from "../../ui/Table.module.css";
 import { useNow } from "../../ui/useNow";
 import { KindBadge } from "./KindBadge";
-import classes from "./Sessions.module.css";
 
 const COLUMNS: [Column, string, boolean][] = [
   ["id", "Session", false],
@@ -51,7 +50,7 @@ export function SessionTable({ rows, slots, current, onToggle, onShow }: Props) 
                   className={right ? table.right : undefined}
                   aria-sort={order.by === column ? (order.down ? "descending" : "ascending") : undefined}
                 >
-                  <button type="button" className={classes.sort} onClick={() => setOrder(nextOrder(order, column))}>
+                  <button type="button" className={table.sort} onClick={() => setOrder(nextOrder(order, column))}>
                     {label}
                     {order.by === column && <span aria-hidden="true">{order.down ? " ↓" : " ↑"}</span>}
                   </button>

@@ -6,6 +6,7 @@ import { formatSlots, parseSlots, toggleSlot } from "../../lib/runs";
 import { drawn, filterRows, KEY, keyOf, type SessionRow } from "../../lib/sessionRows";
 import { pickSession, rootOf, type TreeNode } from "../../lib/tree";
 import { Empty } from "../../ui/Empty";
+import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
 import { useTitle } from "../../ui/useTitle";
@@ -60,8 +61,8 @@ export default function SessionsPage() {
   };
   if (!loading && !error && rows.length === 0) return <Nothing />;
   return (
-    <div className={classes.page}>
-      <div className={classes.top}>
+    <div className={page.single}>
+      <div className={page.top}>
         <h1>Sessions</h1>
         <TextInput
           {...FOCUS_TARGET}
@@ -72,7 +73,7 @@ export default function SessionsPage() {
           onChange={(event) => setFilter(event.currentTarget.value)}
         />
         {rows.length > 0 && (
-          <p role="status">
+          <p className={`${page.about} ${page.tools}`} role="status">
             {filter && `${found.length} of `}
             {plural(rows.length, "session")}, {plural(tree.size, "commit")} drawn
           </p>
@@ -85,7 +86,7 @@ export default function SessionsPage() {
         </div>
       )}
       {tree.size > 0 && (
-        <div className={classes.middle}>
+        <div className={page.middle}>
           <div>
             <SessionTree tree={tree} shown={node?.id ?? null} from={fromNode?.id ?? null} onShow={(id) => show(id)} />
             {inTree.length < found.length && (
@@ -129,13 +130,13 @@ export default function SessionsPage() {
 
 function Nothing() {
   return (
-    <div className={classes.page}>
+    <div className={page.single}>
       <h1 className="visually-hidden">Sessions</h1>
       <div className="panel">
         <Empty title="No session yet">
           Start one in Chat, or in a terminal with
-          <code className={classes.line}>fastweights session new</code>
-          <code className={classes.line}>fastweights nano session new</code>
+          <code className={page.line}>fastweights session new</code>
+          <code className={page.line}>fastweights nano session new</code>
           Every answered message and every run of Nano is a commit here, every fork a branch.
         </Empty>
       </div>

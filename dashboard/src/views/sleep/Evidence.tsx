@@ -4,7 +4,7 @@ import { count, figure, fixed, percent, plural, shortHash, signed, signedFigure,
 import { differencesOf, partsByKept, tally, withinBound } from "../../lib/sleep";
 import { Fold } from "../../ui/Fold";
 import { DecisionMark } from "../../ui/Status";
-import { Bar, Part, Wide } from "../redteam/Part";
+import { Bar, Part, Rows } from "../../ui/Part";
 import classes from "./Sleep.module.css";
 
 /** All that speaks for or against a candidate. */
@@ -43,33 +43,22 @@ function Change({ value, text, allowed = false }: { value: number; text: string;
 
 function Evaluation({ manifest }: { manifest: SleepManifest }) {
   const bound = withinBound(manifest);
+  const differences = differencesOf(manifest);
   const most = manifest.request.max_core_rise;
   return (
     <Part title="Evaluation" about="The candidate beside its base, both without any fast weight; lower is better.">
-      <Wide label="Evaluation">
-        <thead>
-          <tr>
-            <th scope="col">Of</th>
-            <th scope="col">In</th>
-            <th scope="col" data-num>Base</th>
-            <th scope="col" data-num>Candidate</th>
-            <th scope="col" data-num>Change</th>
-          </tr>
-        </thead>
-        <tbody>
-          {differencesOf(manifest).map((row, i) => (
-            <tr key={row.name} data-difference={row.name}>
-              <th scope="row">{row.name}</th>
-              <td>{row.unit}</td>
-              <td data-num>{figure(row.before, 4)}</td>
-              <td data-num>{figure(row.after, 4)}</td>
-              <td data-num>
-                <Change value={row.change} allowed={bound === true && i === 0} text={signedFigure(row.change)} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </Wide>
+      <Rows
+        label="Evaluation"
+        rows={differences}
+        mark={(row) => ["data-difference", row.name]}
+        columns={[
+          { name: "Of", words: true, cell: (row) => row.name },
+          { name: "In", words: true, cell: (row) => row.unit },
+          { name: "Base", cell: (row) => figure(row.before, 4) },
+          { name: "Candidate", cell: (row) => figure(row.after, 4) },
+          { name: "Change", cell: (row) => <Change value={row.change} allowed={bound === true && row === differences[0]} text={signedFigure(row.change)} /> },
+        ]}
+      />
       {bound !== null && (
         <p className={classes.bound} data-bound={bound}>
           {bound ? "Within" : "Beyond"} the bound that was set: core may rise by {manifest.kind === "nano" ? percent(most, 1) : `${figure(most)} bits per byte`}.
@@ -85,34 +74,23 @@ function Retention({ manifest }: { manifest: SleepManifest }) {
       title="Retention: what stays without the fast weights"
       about={`The ${manifest.kind === "nano" ? "runs" : "messages"} of each session, read from a fresh start, in ${manifest.unit}. Adapted: the base with the session's own fast weights. Kept: which share of the gap between base and adapted the candidate closes with none; all together ${percent(manifest.retention)}.`}
     >
-      <div className={classes.bars}>
-        <Wide label="Retention">
-          <thead>
-            <tr>
-              <th scope="col">Session</th>
-              <th scope="col" data-num>{manifest.kind === "nano" ? "Steps" : "Tokens"}</th>
-              <th scope="col" data-num>Base</th>
-              <th scope="col" data-num>Adapted</th>
-              <th scope="col" data-num>Candidate</th>
-              <th scope="col">Kept</th>
-            </tr>
-          </thead>
-          <tbody>
-            {manifest.retention_rows.map((row) => (
-              <tr key={row.session_id} data-retention={row.session_id}>
-                <th scope="row">
-                  <SessionLink kind={manifest.kind} id={row.session_id} />
-                </th>
-                <td data-num>{whole(row.tokens)}</td>
-                <td data-num>{figure(row.base)}</td>
-                <td data-num>{figure(row.adapted)}</td>
-                <td data-num>{figure(row.candidate)}</td>
-                <td>{row.closed === null ? <span className="muted">nothing was gained</span> : <Bar share={row.closed} text={percent(row.closed)} />}</td>
-              </tr>
-            ))}
-          </tbody>
-        </Wide>
-      </div>
+      <Rows
+        label="Retention"
+        rows={manifest.retention_rows}
+        mark={(row) => ["data-retention", row.session_id]}
+        columns={[
+          { name: "Session", words: true, cell: (row) => <SessionLink kind={manifest.kind} id={row.session_id} /> },
+          { name: manifest.kind === "nano" ? "Steps" : "Tokens", cell: (row) => whole(row.tokens) },
+          { name: "Base", cell: (row) => figure(row.base) },
+          { name: "Adapted", cell: (row) => figure(row.adapted) },
+          { name: "Candidate", cell: (row) => figure(row.candidate) },
+          {
+            name: "Kept",
+            words: true,
+            cell: (row) => (row.closed === null ? <span className="muted">nothing was gained</span> : <Bar share={row.closed} text={percent(row.closed)} />),
+          },
+        ]}
+      />
     </Part>
   );
 }
@@ -120,34 +98,21 @@ function Retention({ manifest }: { manifest: SleepManifest }) {
 const FORGETTING: Record<SleepManifest["forgetting_rows"][number]["kind"], string> = { core: "core text, bits per byte", canary: "canary, nats per token", world: "world, MSE" };
 
 function Forgetting({ manifest }: { manifest: SleepManifest }) {
+  const bound = withinBound(manifest);
   return (
     <Part title="Forgetting: what must not be lost" about="Before and after the sleep; a rise is a loss.">
-      <div className={classes.bars}>
-        <Wide label="Forgetting">
-          <thead>
-            <tr>
-              <th scope="col">Of</th>
-              <th scope="col">Kind</th>
-              <th scope="col" data-num>Before</th>
-              <th scope="col" data-num>After</th>
-              <th scope="col" data-num>Rise</th>
-            </tr>
-          </thead>
-          <tbody>
-            {manifest.forgetting_rows.map((row) => (
-              <tr key={`${row.kind} ${row.name}`} data-forgetting={row.name}>
-                <th scope="row">{row.name}</th>
-                <td>{FORGETTING[row.kind]}</td>
-                <td data-num>{figure(row.before, 4)}</td>
-                <td data-num>{figure(row.after, 4)}</td>
-                <td data-num>
-                  <Change value={row.rise} allowed={row.kind !== "canary" && withinBound(manifest) === true} text={signedFigure(row.rise)} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </Wide>
-      </div>
+      <Rows
+        label="Forgetting"
+        rows={manifest.forgetting_rows}
+        mark={(row) => ["data-forgetting", row.name]}
+        columns={[
+          { name: "Of", words: true, cell: (row) => row.name },
+          { name: "Kind", words: true, cell: (row) => FORGETTING[row.kind] },
+          { name: "Before", cell: (row) => figure(row.before, 4) },
+          { name: "After", cell: (row) => figure(row.after, 4) },
+          { name: "Rise", cell: (row) => <Change value={row.rise} allowed={row.kind !== "canary" && bound === true} text={signedFigure(row.rise)} /> },
+        ]}
+      />
     </Part>
   );
 }
@@ -191,36 +156,20 @@ function Parts({ manifest }: { manifest: SleepManifest }) {
       title="What changed"
       about="Each tensor of the model, by what it kept. Importance: how often core text reads one of the rows, for each of its places. Gain and cost: what this part alone gains on the traces and costs on core text, nats per token."
     >
-      <div className={classes.bars}>
-        <Wide label="Parts">
-          <thead>
-            <tr>
-              <th scope="col">Tensor</th>
-              <th scope="col" data-num>Numbers</th>
-              <th scope="col" data-num>Importance</th>
-              <th scope="col" data-num>Change (L2)</th>
-              <th scope="col">Kept</th>
-              <th scope="col" data-num>Gain</th>
-              <th scope="col" data-num>Cost</th>
-            </tr>
-          </thead>
-          <tbody>
-            {partsByKept(manifest.parts).map((part) => (
-              <tr key={part.name} data-part={part.name}>
-                <th scope="row">{part.name}</th>
-                <td data-num>{count(part.params)}</td>
-                <td data-num>{figure(part.importance)}</td>
-                <td data-num>{figure(part.change)}</td>
-                <td>
-                  <Bar share={part.scale} text={percent(part.scale)} />
-                </td>
-                <td data-num>{figure(part.gain)}</td>
-                <td data-num>{figure(part.cost)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </Wide>
-      </div>
+      <Rows
+        label="Parts"
+        rows={partsByKept(manifest.parts)}
+        mark={(part) => ["data-part", part.name]}
+        columns={[
+          { name: "Tensor", words: true, cell: (part) => part.name },
+          { name: "Numbers", cell: (part) => count(part.params) },
+          { name: "Importance", cell: (part) => figure(part.importance) },
+          { name: "Change (L2)", cell: (part) => figure(part.change) },
+          { name: "Kept", words: true, cell: (part) => <Bar share={part.scale} text={percent(part.scale)} /> },
+          { name: "Gain", cell: (part) => figure(part.gain) },
+          { name: "Cost", cell: (part) => figure(part.cost) },
+        ]}
+      />
     </Part>
   );
 }
@@ -237,36 +186,20 @@ function Writes({ manifest }: { manifest: SleepManifest }) {
         </>
       }
     >
-      <div className={classes.bars}>
-        <Wide label="Writes">
-          <thead>
-            <tr>
-              <th scope="col" data-num>Step</th>
-              <th scope="col">Decision</th>
-              <th scope="col" data-num>Loss</th>
-              <th scope="col" data-num>Written (L2)</th>
-              <th scope="col" data-num>Canary rise</th>
-              <th scope="col" data-num>Drift</th>
-              <th scope="col">Reasons</th>
-            </tr>
-          </thead>
-          <tbody>
-            {manifest.writes.map((write) => (
-              <tr key={write.step} data-write={write.decision}>
-                <th scope="row" data-num>{whole(write.step)}</th>
-                <td>
-                  <DecisionMark decision={write.decision} />
-                </td>
-                <td data-num>{fixed(write.loss)}</td>
-                <td data-num>{figure(write.update_norm)}</td>
-                <td data-num>{signed(write.canary_delta, 4)}</td>
-                <td data-num>{signed(write.drift, 4)}</td>
-                <td className={classes.reasons}>{write.reasons.join("; ")}</td>
-              </tr>
-            ))}
-          </tbody>
-        </Wide>
-      </div>
+      <Rows
+        label="Writes"
+        rows={manifest.writes}
+        mark={(write) => ["data-write", write.decision]}
+        columns={[
+          { name: "Step", cell: (write) => whole(write.step) },
+          { name: "Decision", words: true, cell: (write) => <DecisionMark decision={write.decision} /> },
+          { name: "Loss", cell: (write) => fixed(write.loss) },
+          { name: "Written (L2)", cell: (write) => figure(write.update_norm) },
+          { name: "Canary rise", cell: (write) => signed(write.canary_delta, 4) },
+          { name: "Drift", cell: (write) => signed(write.drift, 4) },
+          { name: "Reasons", words: true, cell: (write) => <span className={classes.reasons}>{write.reasons.join("; ")}</span> },
+        ]}
+      />
     </Part>
   );
 }

@@ -13,7 +13,6 @@ import form from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
-import red from "../redteam/Redteam.module.css";
 
 const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 const TEXT = "text";
@@ -117,9 +116,9 @@ export function SleepForm({ onStarted }: { onStarted: (row: SleepCandidate) => v
         onChange={(event) => put("model_id", event.currentTarget.value.trim() || undefined)}
         error={name && !ID.test(name) ? "a–z, 0–9, - and _ only" : undefined}
       />
-      <div className={red.hint}>
+      <div className={form.hint}>
         The same on the command line
-        <code className={red.line}>{command(request)}</code>
+        <code className={form.line}>{command(request)}</code>
       </div>
       <Problem error={start.error} />
       <Button type="submit" loading={start.isPending} disabled={!schema.data || (name !== "" && !ID.test(name))}>

@@ -6,7 +6,6 @@ import { Empty } from "../../ui/Empty";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { useTitle } from "../../ui/useTitle";
-import red from "../redteam/Redteam.module.css";
 import { CandidateList } from "./CandidateList";
 import { CandidateStrip } from "./CandidateStrip";
 import { Evidence } from "./Evidence";
@@ -43,7 +42,7 @@ export default function SleepPage() {
                 <>
                   Sleep takes what sessions have learned into a copy of the model's slow weights: a candidate, which changes nothing until it is approved.
                   Talk to a model in Chat first, then start a sleep with the form, or in a terminal with
-                  <code className={red.line}>fastweights sleep</code>
+                  <code className={page.line}>fastweights sleep</code>
                 </>
               )}
             </Empty>

@@ -3,24 +3,34 @@ import { useLocalStorage } from "@mantine/hooks";
 import { useMemo } from "react";
 import type { TrainPoint } from "../../api/types";
 import { count, figure, fixed } from "../../lib/format";
+import { heldOutUnits } from "../../lib/runs";
 import { Chart, type RunCurve } from "../../ui/Chart";
+import page from "../../ui/Page.module.css";
 import { Swatch } from "../../ui/Swatch";
 import classes from "./Charts.module.css";
 import type { Shown } from "./useRuns";
 
 type Axis = "step" | "cpu";
 
-const FIGURES = [
-  { title: "Loss", unit: "nats per token", of: (p: TrainPoint) => p.loss, format: (v: number | null) => fixed(v, 3) },
-  { title: "Held-out text", unit: "bits per byte", of: (p: TrainPoint) => p.val_bpb ?? null, format: (v: number | null) => fixed(v, 3), sparse: true },
-  { title: "Gradient norm", unit: "L2", of: (p: TrainPoint) => p.grad_norm, format: (v: number | null) => figure(v) },
-  { title: "Throughput", unit: "tokens per second", of: (p: TrainPoint) => p.tokens_per_s, format: (v: number | null) => count(v) },
+interface Kind {
+  title: string;
+  unit: string | ((shown: Shown[]) => string);
+  of: (point: TrainPoint) => number | null;
+  format: (value: number | null) => string;
+  sparse?: boolean;
+}
+
+const FIGURES: Kind[] = [
+  { title: "Loss", unit: "nats per token", of: (p) => p.loss, format: (v) => fixed(v, 3) },
+  { title: "Held out", unit: heldOutUnits, of: (p) => p.val_bpb ?? null, format: (v) => fixed(v, 3), sparse: true },
+  { title: "Gradient norm", unit: "L2", of: (p) => p.grad_norm, format: (v) => figure(v) },
+  { title: "Throughput", unit: "tokens per second", of: (p) => p.tokens_per_s, format: (v) => count(v) },
 ];
 
 export function Charts({ shown }: { shown: Shown[] }) {
   const [axis, setAxis] = useLocalStorage<Axis>({ key: "fastweights-train-axis", defaultValue: "step" });
   return (
-    <section aria-label="Curves" className={classes.section}>
+    <section aria-label="Curves" className={page.section}>
       <div className={classes.head}>
         <ul className={classes.legend}>
           {shown.map((run) => (
@@ -40,16 +50,16 @@ export function Charts({ shown }: { shown: Shown[] }) {
           ]}
         />
       </div>
-      <div className={classes.grid}>
+      <div className={page.grid}>
         {FIGURES.map((figureInfo) => (
-          <Figure key={figureInfo.title} {...figureInfo} shown={shown} axis={axis} />
+          <Figure key={figureInfo.title} {...figureInfo} unit={typeof figureInfo.unit === "string" ? figureInfo.unit : figureInfo.unit(shown)} shown={shown} axis={axis} />
         ))}
       </div>
     </section>
   );
 }
 
-function Figure({ of, shown, axis, ...rest }: (typeof FIGURES)[number] & { shown: Shown[]; axis: Axis }) {
+function Figure({ of, shown, axis, ...rest }: Kind & { unit: string; shown: Shown[]; axis: Axis }) {
   const key = shown.map((run) => `${run.id}/${run.slot}/${run.points.length}/${run.points.at(-1)?.step}`).join();
   const curves = useMemo(
     () =>

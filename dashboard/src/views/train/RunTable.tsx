@@ -1,7 +1,7 @@
 import { Checkbox } from "@mantine/core";
 import { useNow } from "../../ui/useNow";
 import { ago, clock, count, duration, fixed, whole } from "../../lib/format";
-import type { Run } from "../../lib/runs";
+import { heldOutUnit, type Run } from "../../lib/runs";
 import { JobMark } from "../../ui/Status";
 import { Swatch } from "../../ui/Swatch";
 import classes from "../../ui/Table.module.css";
@@ -32,7 +32,7 @@ export function RunTable({ runs, slots, focus, onToggle, onFocus }: Props) {
             <th scope="col" className={classes.right}>Parameters</th>
             <th scope="col" className={classes.right}>Step</th>
             <th scope="col" className={classes.right}>Loss</th>
-            <th scope="col" className={classes.right}>Held-out bpb</th>
+            <th scope="col" className={classes.right}>Held-out bits</th>
             <th scope="col" className={classes.right}>CPU time</th>
             <th scope="col" className={classes.right}>Started</th>
           </tr>
@@ -69,7 +69,9 @@ export function RunTable({ runs, slots, focus, onToggle, onFocus }: Props) {
                   {whole(run.step)} <span className="muted">of {whole(run.steps)}</span>
                 </td>
                 <td className={classes.right}>{fixed(run.last?.loss)}</td>
-                <td className={classes.right}>{fixed(run.valBpb)}</td>
+                <td className={classes.right} title={heldOutUnit(run)}>
+                  {fixed(run.valBpb)} {run.valBpb !== null && run.corpus === "kv" && <span className="muted">an answer</span>}
+                </td>
                 <td className={classes.right}>{duration(run.last?.cpu_seconds)}</td>
                 <td className={classes.right} title={clock(run.createdAt)}>
                   {ago(run.createdAt, now)}

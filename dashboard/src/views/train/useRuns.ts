@@ -47,13 +47,14 @@ export function useRuns() {
 export interface Shown {
   id: string;
   slot: number;
+  corpus: string | null;
   points: TrainPoint[];
 }
 
 /** The rows of the overlaid runs; those still running are added to by `Follow`. */
 export function useShown(slots: (string | null)[], runs: Run[]): { shown: Shown[]; error: unknown } {
   const wanted = useMemo(
-    () => slots.flatMap((id, slot) => (id && runs.some((run) => run.id === id) ? [{ id, slot }] : [])),
+    () => slots.flatMap((id, slot) => runs.filter((run) => run.id === id).map(({ corpus }) => ({ id: id as string, slot, corpus }))),
     [slots, runs],
   );
   const results = useQueries({
@@ -63,6 +64,6 @@ export function useShown(slots: (string | null)[], runs: Run[]): { shown: Shown[
       queryFn: async () => mergePoints(queryClient.getQueryData<TrainPoint[]>(metricsKey(id)) ?? [], await fetchMetrics(id)),
     })),
   });
-  const shown = wanted.map(({ id, slot }, i) => ({ id, slot, points: results[i]?.data ?? [] }));
+  const shown = wanted.map((entry, i) => ({ ...entry, points: results[i]?.data ?? [] }));
   return { shown, error: results.find((result) => result.error)?.error ?? null };
 }

@@ -1,1 +1,0 @@
-var e={section:`_section_5u4y0_1`,head:`_head_5u4y0_7`,legend:`_legend_5u4y0_14`,grid:`_grid_5u4y0_28`};export{e as t};

@@ -1,0 +1,1 @@
+var e={head:`_head_1e1x0_1`,legend:`_legend_1e1x0_8`};export{e as t};

@@ -1,1 +1,0 @@
-var e={page:`_page_pulwt_2`,main:`_main_pulwt_14`,form:`_form_pulwt_20`,pair:`_pair_pulwt_34`};export{e as t};

@@ -1,0 +1,1 @@
+var e={scroll:`_scroll_1y2fr_1`,table:`_table_1y2fr_7`,right:`_right_1y2fr_32`,show:`_show_1y2fr_35`,name:`_name_1y2fr_42`,clip:`_clip_1y2fr_67`,sort:`_sort_1y2fr_72`};export{e as t};

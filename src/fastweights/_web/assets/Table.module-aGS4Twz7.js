@@ -1,1 +1,0 @@
-var e={scroll:`_scroll_1x95n_1`,table:`_table_1x95n_7`,right:`_right_1x95n_32`,show:`_show_1x95n_35`,name:`_name_1x95n_41`,clip:`_clip_1x95n_66`};export{e as t};
