@@ -1,5 +1,7 @@
 """Slow weights as fast weights: the same loss and gradient as autograd's on the module, and a table that grows."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,9 +9,10 @@ from fastweights.core.learner import GradientLearner
 from fastweights.core.rules import SGD, Adagrad
 from fastweights.core.state import add
 from fastweights.models.row_change import CHANGE, PROJECT, RowChange, merged, ngram_of, with_change
-from fastweights.models.slow_weights import Lesson, ManySteps, SlowWeights, steps_chunk
+from fastweights.models.slow_weights import Lesson, ManySteps, SlowWeights, shortfall_N, steps_chunk
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
+from tests.small_ttt import random_ttt
 
 V, T = 17, 9
 
@@ -55,6 +58,30 @@ def test_taught_rows_learn_from_their_teacher_and_the_others_from_the_text() -> 
     kl = (given.taught_NTV.exp() * (given.taught_NTV - learned[:2])).sum(-1)[given.mask_NT[:2]].sum()
     text = -learned[2].gather(1, given.targets_NT[2, :, None]).sum()
     assert loss == pytest.approx(float((kl + text) / given.mask_NT.sum()), rel=1e-5)
+
+
+def test_a_token_is_to_become_as_likely_as_the_teacher_finds_it_and_no_more() -> None:
+    logits = torch.zeros(1, 4, 2, requires_grad=True)
+    even = -math.log(2)
+    known = torch.tensor([[even + 0.5, even + 3.0, even - 1.0, -math.inf]])
+    targets, mask = torch.zeros(1, 4, dtype=torch.long), torch.tensor([[True, True, True, True]])
+    loss = shortfall_N(logits, targets, known, mask)
+    assert float(loss.detach()) == pytest.approx((0.5**2 / 2 + 2.5) / 4)
+    (grad,) = torch.autograd.grad(loss.sum(), logits)
+    assert grad.isfinite().all()
+    assert (grad[0, :, 0] < 0).tolist() == [True, True, False, False]
+
+
+def test_a_model_that_learns_as_it_reads_is_taught_in_readings_in_which_it_learns_nothing() -> None:
+    lm, given = random_ttt(vocab=V), lesson(taught=2)
+    learner = GradientLearner(SlowWeights(lm, ("layers.0.mixer.W1",)), SGD(0.1))
+    loss = float(learner.score(learner.init(), given.chunk()))
+    assert given.taught_NTV is not None
+    told, text = lm(given.tokens_NT[:2], learn=False)[0], lm(given.tokens_NT[2:])[0]
+    assert not torch.allclose(told, lm(given.tokens_NT[:2])[0])
+    kl = (given.taught_NTV.exp() * (given.taught_NTV - told.log_softmax(-1))).sum(-1)[given.mask_NT[:2]].sum()
+    rest = -text[0].log_softmax(-1).gather(1, given.targets_NT[2, :, None]).sum()
+    assert loss == pytest.approx(float((kl + rest) / given.mask_NT.sum()), rel=1e-5)
 
 
 def test_many_steps_are_one_proposal() -> None:

@@ -15,7 +15,7 @@ from fastweights.models.slow_weights import ManySteps, SlowWeights
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.train.sleep import GUARD_EVERY, ROWS, Lessons, Trace, length_of_rows, train
-from fastweights.train.sleep_learn import CoreBound, CoreText
+from fastweights.train.sleep_learn import CoreBound, CoreText, with_weights
 from fastweights.train.sleep_rows import OFTEN, choose_rows, new_table
 
 TOKENS = ByteTokenizer()
@@ -97,15 +97,15 @@ def test_what_core_text_pays_too_much_for_is_rolled_back() -> None:
     torch.nn.init.normal_(lm.head.weight, std=0.3)
     model = SlowWeights(lm, ("norm.weight",))
     bound = CoreText(core())
-    before = bound.loss(lambda x_NT: lm(x_NT)[0])
+    (before,) = bound.losses(lm)
 
-    def loss(weights) -> float:
-        return bound.loss(lambda x_NT: model.logits({name: w[0] for name, w in weights.items()}, x_NT))
+    def rise(weights) -> float:
+        return bound.losses(with_weights(lm, weights))[0] - before
 
     learner = ManySteps(GradientLearner(model, SGD(5.0)))
     lessons = Lessons([trace("abcdefgh" * 5)], core(), seq_len=8, core_ratio=0.1, seed=0)
     for limit, decision in ((1e-4, "rolled_back"), (1e4, "committed")):
-        guard = Guard(Policy(), None, (CoreBound(loss, before, limit),), score_after=False)
+        guard = Guard(Policy(), None, (CoreBound(rise, limit),), score_after=False)
         slept = train(lambda _: learner, guard, lessons, GUARD_EVERY)
         assert [(step, event.decision) for step, event in slept.events] == [(10, decision)]
     started = train(lambda _: learner, guard, lessons, 50, until=lambda: True)

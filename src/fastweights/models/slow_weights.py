@@ -1,4 +1,4 @@
-"""The slow weights of a TinyLM as fast weights: what sleep trains, a proposal for the guard every few steps.
+"""The slow weights of a language model as fast weights: what sleep trains, a proposal for the guard every few steps.
 
 Legend: B sets of weights, N rows of text, T positions, V vocabulary.
 """
@@ -16,19 +16,29 @@ from torch.func import functional_call
 from fastweights.core.learner import GradientLearner, InnerOutput, Proposal
 from fastweights.core.losses import cross_entropy_B
 from fastweights.core.state import Chunk, FastState, Weights, subtract
-from fastweights.models.tiny_lm import TinyLM
+from fastweights.models.registry import LanguageModel
+from fastweights.models.ttt_lm import TTTLM
 
 LESSON, STEPS = "lesson", "steps"
+SHORT = 0.3
+"""The weight of :func:`shortfall_N` beside the divergence."""
+
+
+def still(lm: LanguageModel) -> dict[str, Any]:
+    """Arguments of ``lm`` for a reading in which it learns nothing: of a TTT model; others do not as modules."""
+    return {"learn": False} if isinstance(lm, TTTLM) else {}
 
 
 class Lesson(NamedTuple):
-    """Rows of text, each read from a fresh carry. ``taught_NTV``: log-probabilities to come near to, of the first rows;
-    the others (None: all) are taught by the text itself."""
+    """Rows of text, each read from a fresh carry. ``taught_NTV``: log-probabilities to come near to, of the first rows,
+    in which nothing is learned while they are read; the others (None: all) are taught by the text itself. ``known_NT``
+    (of as many rows): what the targets' own log-probability should reach; -inf where that does not matter."""
 
     tokens_NT: Tensor
     targets_NT: Tensor
     mask_NT: Tensor
     taught_NTV: Tensor | None = None
+    known_NT: Tensor | None = None
 
     def chunk(self) -> Chunk:
         """The lesson as a chunk of one sequence, for a guard that reads one."""
@@ -44,7 +54,7 @@ class SlowWeights:
     weights.
     """
 
-    student: TinyLM
+    student: LanguageModel
     names: tuple[str, ...]
 
     def init_weights(self, batch: int) -> Weights:
@@ -58,7 +68,8 @@ class SlowWeights:
         """Nothing: a slow weight may touch all of it."""
 
     def forward(self, weights: Weights, features: Any, chunk: Chunk, carry: Any) -> InnerOutput:
-        """The lesson's mean loss a token (KL from the teacher, else cross entropy), or each sequence's own."""
+        """The lesson's mean loss a token (taught: KL from the teacher, and what is short of ``known_NT``; else cross
+        entropy), or each sequence's own."""
         lesson = chunk.inputs.get(LESSON)
         if lesson is None:
             losses = [
@@ -70,18 +81,27 @@ class SlowWeights:
                 for b in range(len(chunk.tokens_BT))
             ]
             return InnerOutput(torch.cat(losses), carry)
-        logits_NTV = self.logits({name: w[0] for name, w in weights.items()}, lesson.tokens_NT)
-        loss_N = cross_entropy_B(logits_NTV, lesson.targets_NT, lesson.mask_NT)
+        own = {name: w[0] for name, w in weights.items()}
+        taught = 0 if lesson.taught_NTV is None else len(lesson.taught_NTV)
+        if taught and still(self.student):
+            told_NTV = self.logits(own, lesson.tokens_NT[:taught], learn=False)
+            text_NTV = self.logits(own, lesson.tokens_NT[taught:])
+        else:
+            told_NTV, text_NTV = self.logits(own, lesson.tokens_NT).tensor_split([taught])
+        loss_N = cross_entropy_B(text_NTV, lesson.targets_NT[taught:], lesson.mask_NT[taught:])
         if lesson.taught_NTV is not None:
-            taught = len(lesson.taught_NTV)
-            kl_N = divergence_N(logits_NTV[:taught], lesson.taught_NTV, lesson.mask_NT[:taught])
-            loss_N = torch.cat([kl_N, loss_N[taught:]])
+            mask_NT = lesson.mask_NT[:taught]
+            told_N = divergence_N(told_NTV, lesson.taught_NTV, mask_NT)
+            if lesson.known_NT is not None:
+                told_N = told_N + SHORT * shortfall_N(told_NTV, lesson.targets_NT[:taught], lesson.known_NT, mask_NT)
+            loss_N = torch.cat([told_N, loss_N])
         count_N = lesson.mask_NT.sum(1)
         return InnerOutput(((loss_N * count_N).sum() / count_N.sum())[None], carry)
 
-    def logits(self, weights: Mapping[str, Tensor], tokens_NT: Tensor) -> Tensor:
-        """Of the student with other parameters, each row from a fresh carry."""
-        return functional_call(self.student, dict(weights), (tokens_NT,))[0]
+    def logits(self, weights: Mapping[str, Tensor], tokens_NT: Tensor, *, learn: bool = True) -> Tensor:
+        """Of the student with other parameters, each row from a fresh carry; without ``learn`` as in :func:`still`."""
+        how = {} if learn else still(self.student)
+        return functional_call(self.student, dict(weights), (tokens_NT,), how)[0]
 
 
 def divergence_N(logits_NTV: Tensor, taught_NTV: Tensor, mask_NT: Tensor) -> Tensor:
@@ -89,6 +109,17 @@ def divergence_N(logits_NTV: Tensor, taught_NTV: Tensor, mask_NT: Tensor) -> Ten
     learned_NTV = logits_NTV.log_softmax(-1)
     kl_NT = (taught_NTV.exp() * (taught_NTV - learned_NTV)).sum(-1)
     return (kl_NT * mask_NT).sum(1) / mask_NT.sum(1).clamp(min=1)
+
+
+def shortfall_N(logits_NTV: Tensor, targets_NT: Tensor, known_NT: Tensor, mask_NT: Tensor) -> Tensor:
+    """Mean Huber loss of each row's nats that its targets' log-probabilities lack to ``known_NT``; 0 where they do not.
+
+    KL(teacher || student) alone hardly sees a token that both find unlikely, though the teacher knows it better.
+    """
+    held_NT = logits_NTV.log_softmax(-1).gather(-1, targets_NT[..., None])[..., 0]
+    short_NT = (known_NT - held_NT).clamp(min=0)
+    huber_NT = torch.where(short_NT < 1, short_NT.square() / 2, short_NT - 0.5)
+    return (huber_NT * mask_NT).sum(1) / mask_NT.sum(1).clamp(min=1)
 
 
 @dataclass(frozen=True)

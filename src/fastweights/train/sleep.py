@@ -5,6 +5,7 @@ Legend: N rows, T positions, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -31,8 +32,9 @@ SEQ_LEN, SHORTEST = 128, 8
 class Trace:
     """What one session said: its tokens (the first follows ``first``), and what its fast weights say of them.
 
-    ``taught_TV``: log-probabilities (fp16) of each token's place; None where nothing is distilled. ``asked_T``: True at
-    the tokens of prompts (the others are replies).
+    ``taught_TV``: log-probabilities (fp16) of each token's place, and ``known_T`` of the token itself where they know
+    it better than the base (elsewhere -inf); None where nothing is distilled. ``asked_T``: True at the tokens of
+    prompts (the others are replies).
     """
 
     session_id: str
@@ -40,14 +42,16 @@ class Trace:
     ids_T: Tensor
     asked_T: Tensor
     taught_TV: Tensor | None = None
+    known_T: Tensor | None = None
 
     @property
     def tokens_T(self) -> Tensor:
         return torch.cat([torch.tensor([self.first]), self.ids_T[:-1]])
 
 
-def length_of_rows(asked: int | None, traces: Sequence[Trace], core_T: np.ndarray) -> int:
-    """Tokens of a sequence: ``asked``, or (None) :data:`SEQ_LEN`, less where the traces or the core text hold less.
+def length_of_rows(asked: int | None, traces: Sequence[Trace], core_T: np.ndarray, longest: int | None = None) -> int:
+    """Tokens of a sequence: ``asked``, or (None) :data:`SEQ_LEN`, less where the traces or the core text hold less, or
+    where the model may read ``longest`` on end.
 
     FastweightsError where there are too few tokens for one sequence and the token after it.
     """
@@ -57,7 +61,7 @@ def length_of_rows(asked: int | None, traces: Sequence[Trace], core_T: np.ndarra
             f"seq_len {asked}: the sessions hold {held} tokens, too few for one sequence of {asked} and the token "
             "after it; leave --seq-len out, give a smaller one, or talk more"
         )
-    fits = min(SEQ_LEN, max(held - 1, SHORTEST), core - 1) if asked is None else asked
+    fits = min(longest or SEQ_LEN, SEQ_LEN, max(held - 1, SHORTEST), core - 1) if asked is None else asked
     if core <= max(fits, 2 * SHORTEST):
         smaller = "give a smaller --seq-len, or" if asked is not None and asked > SHORTEST else "give"
         raise FastweightsError(
@@ -85,11 +89,13 @@ class Lessons:
         parts = [_trace_row(self.traces[i], self._shifted(i, at), self.seq_len) for i, at in picked]
         core = [self._core_row() for _ in range(self.n_core)]
         taught = [part.taught_TV for part in parts if part.taught_TV is not None]
+        known = [part.known_T for part in parts if part.known_T is not None]
         return Lesson(
             torch.stack([row.tokens_T for row in (*parts, *core)]),
             torch.stack([row.targets_T for row in (*parts, *core)]),
             torch.stack([row.mask_T for row in (*parts, *core)]),
             torch.stack(taught) if taught else None,
+            torch.stack(known) if known else None,
         )
 
     def _turn(self) -> int:
@@ -104,14 +110,15 @@ class Lessons:
     def _core_row(self) -> _Row:
         at = int(self.rng.integers(len(self.core_T) - self.seq_len))
         ids_S = torch.from_numpy(self.core_T[at : at + self.seq_len + 1].astype(np.int64))
-        return _Row(ids_S[:-1], ids_S[1:], torch.ones(self.seq_len, dtype=torch.bool), None)
+        return _Row(ids_S[:-1], ids_S[1:], torch.ones(self.seq_len, dtype=torch.bool))
 
 
 class _Row(NamedTuple):
     tokens_T: Tensor
     targets_T: Tensor
     mask_T: Tensor
-    taught_TV: Tensor | None
+    taught_TV: Tensor | None = None
+    known_T: Tensor | None = None
 
 
 def _windows(size: int, seq_len: int) -> range:
@@ -124,10 +131,12 @@ def _trace_row(trace: Trace, at: int, seq_len: int) -> _Row:
     ids_T = trace.ids_T[take]
     pad = seq_len - len(ids_T)
     tokens_T, targets_T = (torch.nn.functional.pad(x, (0, pad)) for x in (trace.tokens_T[take], ids_T))
-    taught_TV = trace.taught_TV
+    taught_TV, known_T = trace.taught_TV, trace.known_T
     if taught_TV is not None:
         taught_TV = torch.nn.functional.pad(taught_TV[take].float(), (0, 0, 0, pad))
-    return _Row(tokens_T, targets_T, torch.arange(seq_len) < len(ids_T), taught_TV)
+    if known_T is not None:
+        known_T = torch.nn.functional.pad(known_T[take], (0, pad), value=-math.inf)
+    return _Row(tokens_T, targets_T, torch.arange(seq_len) < len(ids_T), taught_TV, known_T)
 
 
 @dataclass

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastweights.errors import Conflict, FastweightsError, NotFound, Unsupported
+from fastweights.errors import Conflict, FastweightsError, NotFound
+from fastweights.models.own_rule import own_learner
 from fastweights.models.registry import load_model
 from fastweights.services.chat import ChatService
 from fastweights.services.records import Sampling, SessionOptions
@@ -19,7 +20,10 @@ from fastweights.store.fsck import fsck
 from fastweights.store.models import Models
 from fastweights.store.root import MODELS, Store
 from fastweights.store.sleep_files import SLEEP_MANIFEST
+from tests.services.test_ttt_sessions import OFF
+from tests.small_e2e import save_random_e2e
 from tests.small_models import save_random_model
+from tests.small_ttt import save_random_ttt
 
 FACT = "The secret word of Bavuto is qkzjwvpx."
 QUICK = {"seq_len": 32, "train_steps": 20, "base_model_id": "tiny"}
@@ -163,12 +167,45 @@ def test_a_few_short_turns_are_enough(store: Store, mode: str) -> None:
     assert found.steps == 10
 
 
-def test_models_that_learn_by_themselves_are_refused(store: Store) -> None:
-    from tests.small_ttt import save_random_ttt
+@pytest.fixture(params=["ttt", "e2e"])
+def learner(request: pytest.FixtureRequest, store: Store) -> str:
+    """A model whose own weights are the fast ones, and two sessions that were told a fact."""
+    model = save_random_e2e(store, chunk=64) if request.param == "e2e" else save_random_ttt(store, variant="official")
+    chat = ChatService(store)
+    for at in range(2):
+        chat.new(SessionOptions(model=model, policy=OFF), f"s{at}")
+        chat.send(f"s{at}", FACT * 2, Sampling(max_new_tokens=4, seed=at))
+    return model
 
-    model = save_random_ttt(store)
-    with pytest.raises(Unsupported, match="kind ttt_lm"):
-        asleep(store, base_model_id=model)
+
+def test_what_a_model_learned_in_its_own_weights_goes_over_into_those_it_starts_from(
+    store: Store, learner: str
+) -> None:
+    before = files(store, learner)
+    found = asleep(store, base_model_id=learner, model_id="night", lr=0.03, max_core_rise=0.1)
+    assert files(store, learner) == before
+    assert found.retention is not None
+    assert found.retention > 0.1
+    base, candidate = (load_model(Models(store).path(name)).lm for name in (learner, "night"))
+    assert {source.memory for source in found.sources} == {base.config.kind}
+    own = own_learner(base, 0)
+    assert own is not None
+    kept = {part.name for part in found.parts if part.scale}
+    assert kept
+    assert {part.name for part in found.parts} == own[1].init().weights.keys()
+    for name, weight in base.named_parameters():
+        assert torch.equal(weight, candidate.get_parameter(name)) == (name not in kept), name
+    assert [row.kind for row in found.forgetting_rows].count("core") == (2 if learner == "e2e" else 1)
+
+
+def test_replay_of_a_model_that_learns_by_itself_leaves_embedding_and_head(store: Store, learner: str) -> None:
+    found = asleep(store, base_model_id=learner, model_id="night", mode="replay", lr=0.01)
+    assert found.mix_after < found.mix_before
+    base, candidate = (load_model(Models(store).path(name)).lm for name in (learner, "night"))
+    changed = {
+        name.split(".")[0] for name, w in base.named_parameters() if not torch.equal(w, candidate.get_parameter(name))
+    }
+    assert changed == ({"prefix_blocks", "suffix_blocks", "ln_f"} if learner == "e2e" else {"layers", "norm"})
 
 
 def test_turns_taken_back_are_not_harvested_and_forks_share_theirs(talked: Store) -> None:

@@ -28,6 +28,7 @@ from fastweights.services.sleep.consolidate import core_text, sleep
 from fastweights.services.sleep.measure import closed
 from fastweights.services.sleep.records import SleepManifest, SleepMode, SleepRequest
 from fastweights.services.sleep.traces import said
+from fastweights.services.update_rules import has_own_rule
 from fastweights.store import atomic
 from fastweights.store.models import MANIFEST, Models
 from fastweights.store.root import MODELS, Store
@@ -98,7 +99,7 @@ def eval_sleep(
             results.append(_row(found, letters, _read(chat.pool.open(mode).loaded, asked), spent))
     return {
         "model_id": base,
-        "memory": memory,
+        "memory": model.loaded.lm.config.kind if has_own_rule(given, base) else memory,
         "sessions": sessions,
         "facts": sessions * facts,
         "times": times,
@@ -189,11 +190,13 @@ def _read(loaded: LoadedModel, asked: list[Question]) -> float:
     """Bits a letter by a model alone."""
     import torch
 
+    from fastweights.models.slow_weights import still
+
     bits = 0.0
     with torch.inference_mode():
         for one in asked:
             tokens = torch.tensor([[loaded.tokenizer.bos_id, *one.ids[:-1]]])
-            bits += _bits(loaded.lm(tokens)[0][0].log_softmax(-1), one)
+            bits += _bits(loaded.lm(tokens, **still(loaded.lm))[0][0].log_softmax(-1), one)
     return bits / (LETTERS * len(asked))
 
 

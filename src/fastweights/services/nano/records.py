@@ -37,6 +37,16 @@ class NanoEvalRequest(Record):
     noise: float = Field(default=0.0, ge=0, le=100)
 
 
+class NanoSleepEvalRequest(Record):
+    """Sessions that sleep consolidates, each in a world of its own; see ``eval sleep --nano``."""
+
+    sessions: int = Field(default=8, ge=1, le=1000)
+    steps: int = Field(default=1024, ge=32, le=8192, description="that each session reads")
+    rule: Rule | None = None
+    noise: float = Field(default=0.0, ge=0, le=100)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
 class NanoBase(Record):
     """A base model: ``base_meta.json``."""
 

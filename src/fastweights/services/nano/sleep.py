@@ -73,6 +73,10 @@ def nano_sleep(store: Store, request: SleepRequest, note: Callable[[str], None] 
         for name, worlds in report.items()
         for b, a in ((mse(model, own, worlds), mse(model, found, worlds)),)
     ]
+    if not scale:
+        notes.append("no step towards the sessions was harmless: the candidate is its base")
+    elif (worst := max(row.rise / row.before for row in lost)) > request.max_core_rise:
+        notes.append(f"held-out worlds rose by {worst:.2%}, more than the {request.max_core_rise:.2%} asked for")
     mix = [sum(getattr(row, which) for row in retention) / len(retention) for which in ("base", "candidate")]
     change = merged_OD - own[W_O][0]
     folder = bases.candidates.path(model_id)
@@ -126,7 +130,7 @@ def nano_sleep(store: Store, request: SleepRequest, note: Callable[[str], None] 
             for event in events
         ],
         cpu_seconds=time.process_time() - started,
-        notes=notes if scale else [*notes, "no step towards the sessions was harmless: the candidate is its base"],
+        notes=notes,
     )
     atomic.write_json(folder / SLEEP_MANIFEST, manifest.model_dump(mode="json"))
     root = atomic.read_json(bases.candidates.path(mode) / META)["checkpoint_sha256"]

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastweights.clock import cpu_seconds
-from fastweights.errors import FastweightsError, Unsupported
+from fastweights.errors import FastweightsError, NotFound
 from fastweights.services.chat import ChatService
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.sleep import measure
 from fastweights.services.sleep.candidates import check_free, summary
 from fastweights.services.sleep.records import SleepManifest, SleepPart, SleepRequest, SleepWrite
 from fastweights.services.sleep.traces import harvest, taught, trace_of
+from fastweights.services.trained_length import longest
 from fastweights.store import atomic
 from fastweights.store.models import CHECKPOINT, Models
 from fastweights.store.root import MODELS, Store, new_id, now
@@ -29,11 +30,10 @@ from fastweights.store.sleep_files import SLEEP_MANIFEST
 if TYPE_CHECKING:
     from fastweights.data.corpus import Corpus
     from fastweights.guard.event import Event
-    from fastweights.models.tiny_lm import TinyLM
     from fastweights.train.sleep_learn import Learned
 
 Note = Callable[[str], None]
-LR = {"replay": 2e-4, "delta": 0.2}
+LR = {"replay": 2e-4, "delta": 0.2, "delta, dense": 0.01}
 _OWN = ("id", "status", "created_at", "sleep", "parent", "recipe", "dtype", "ckpt_dir", "strategy", "error", "preset")
 
 
@@ -48,8 +48,10 @@ def sleep(
     import torch
 
     from fastweights.core.memory import keep_freed_memory
+    from fastweights.models.tiny_lm import TinyLM
     from fastweights.train.sleep import Lessons, length_of_rows
-    from fastweights.train.sleep_learn import CoreText, delta, replay
+    from fastweights.train.sleep_delta import Distilling, delta
+    from fastweights.train.sleep_learn import CoreText, replay
 
     started, created = time.process_time(), now()
     if request.nano is not None:
@@ -63,7 +65,7 @@ def sleep(
     keep_freed_memory()
     chat = ChatService(store, pool=ModelPool(store, "cpu"))
     model = chat.pool.open(request.base_model_id)
-    lm = _tiny_lm(model)
+    lm = model.loaded.lm
     harvested, notes = harvest(chat, model, request.max_memories, request.sessions)
     traces = [trace_of(one, model) for one in harvested]
     corpus, name, said = core_text(store, model, request.core_path)
@@ -71,10 +73,11 @@ def sleep(
     n_turns = sum(len(one.turns) for one in harvested)
     note(f"{n_turns} turns of {len(traces)} sessions of {model.loaded.model_id}; core text {name}")
     left = len(corpus.train) - CoreText.tokens(corpus.train)
-    seq_len = length_of_rows(request.seq_len, traces, corpus.train[:left])
+    reach = longest(model.loaded)
+    seq_len = length_of_rows(request.seq_len, traces, corpus.train[:left], reach)
     how: dict[str, Any] = {"seq_len": seq_len, "core_ratio": request.core_ratio}
     meter = measure.Meter(
-        model.loaded.tokenizer, corpus, traces, Lessons(traces, corpus.train, **how, seed=request.seed + 1)
+        model.loaded, corpus, traces, Lessons(traces, corpus.train, **how, seed=request.seed + 1), reach
     )
     timed = time.process_time()
     before = meter.measure(lm)
@@ -93,30 +96,30 @@ def sleep(
         loss = "not finite" if event.loss is None else f"{event.loss:.4f}"
         note(f"step {step} of {request.train_steps}: loss {loss}, {what}")
 
-    lr = request.lr or LR[request.mode]
+    lr = request.lr or LR[request.mode if isinstance(lm, TinyLM) or request.mode == "replay" else "delta, dense"]
     if request.mode == "replay":
         lessons = Lessons(traces, corpus.train, **how, seed=request.seed)
         learned = replay(lm, model.loaded.tokenizer, lessons, lr, request.train_steps, until=over, on_write=on_write)
     else:
-        learned = delta(
-            lm,
-            model.loaded.tokenizer,
-            traces,
-            teachers,
-            corpus.train,
+        asked = Distilling(
             lr=lr,
             steps=request.train_steps,
+            longest=reach,
             max_core_rise=request.max_core_rise,
             seed=request.seed,
             until=over,
             on_write=on_write,
             **how,
         )
+        learned = delta(lm, model.loaded.tokenizer, traces, teachers, corpus.train, asked)
     after = meter.measure(learned.lm)
     rows, share = measure.retention(traces, before.nats, known, after.nats)
-    if after.core - before.core > request.max_core_rise:
-        rise = f"{after.core - before.core:.4f} bits per byte"
-        notes.append(f"held-out core text rose by {rise}, more than the {request.max_core_rise:g} that were asked for")
+    lost = measure.forgetting(before, after, name)
+    notes += [
+        f"held-out {row.name} rose by {row.rise:.4f} bits per byte, more than the {request.max_core_rise:g} asked for"
+        for row in lost
+        if row.kind == "core" and row.rise > request.max_core_rise
+    ]
     return _write(
         models,
         model_id,
@@ -137,23 +140,11 @@ def sleep(
             "retention": share,
             "sources": [one.source(len(t.ids_T)) for one, t in zip(harvested, traces, strict=True)],
             "retention_rows": rows,
-            "forgetting_rows": measure.forgetting(before, after, name),
+            "forgetting_rows": lost,
             "notes": [*notes, *learned.notes],
             "cpu_seconds": time.process_time() - started,
         },
     )
-
-
-def _tiny_lm(model: OpenModel) -> TinyLM:
-    from fastweights.models.tiny_lm import TinyLM
-
-    lm = model.loaded.lm
-    if not isinstance(lm, TinyLM):
-        raise Unsupported(
-            f"base-model-id {model.loaded.model_id!r} is of kind {lm.config.kind}, which keeps what it reads in "
-            "its own state: sleep is for models of kind tiny_lm, and for Nano (--nano)"
-        )
-    return lm
 
 
 def core_text(store: Store, model: OpenModel, path: str | None) -> tuple[Corpus, str, list[str]]:
@@ -171,6 +162,8 @@ def core_text(store: Store, model: OpenModel, path: str | None) -> tuple[Corpus,
         learned = manifest.get("corpus") or {}
         name = str(learned.get("name"))
         try:
+            if not learned.get("path"):
+                raise NotFound(f"model {model.loaded.model_id} does not say what it was trained on")
             source = find_source(str(learned.get("path")), fraction, holdout, cache)
             if source.sha256 != learned.get("sha256"):
                 notes.append(f"core text {name} has changed since {model.loaded.model_id} was trained on it")

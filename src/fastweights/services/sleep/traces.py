@@ -10,6 +10,7 @@ from fastweights.errors import FastweightsError
 from fastweights.services.chat import ChatService
 from fastweights.services.generate import OpenModel
 from fastweights.services.sleep.records import SleepSource, SleepTurn
+from fastweights.services.update_rules import has_own_rule
 from fastweights.store.commits import Commit
 from fastweights.store.meta import Meta
 
@@ -25,18 +26,18 @@ _PREVIEW = 80  # characters
 
 @dataclass(frozen=True)
 class Harvest:
-    """A session and the turns taken of it, oldest first."""
+    """A session and its turns, oldest first. ``memory``: its name, or the kind of a model that is its own."""
 
     meta: Meta
     turns: list[Commit]
+    memory: str
 
     def source(self, tokens: int) -> SleepSource:
         turns = [
             SleepTurn(turn=c.turn, commit=c.id, preview=" ".join(str(c.record["prompt"]).split())[:_PREVIEW])
             for c in self.turns
         ]
-        memory = str(self.meta.options.get("memory"))
-        return SleepSource(session_id=self.meta.id, memory=memory, head=self.meta.head, turns=turns, tokens=tokens)
+        return SleepSource(session_id=self.meta.id, memory=self.memory, head=self.meta.head, turns=turns, tokens=tokens)
 
 
 def harvest(
@@ -68,7 +69,8 @@ def harvest(
             f"no session of model {base!r} has learned from a turn: talk to one first (`fastweights chat`), or name "
             "another --base-model-id"
         )
-    return [Harvest(metas[at], turns[at]) for at in sorted(turns)], notes
+    kind = model.loaded.lm.config.kind if has_own_rule(chat.pool.models, base) else None
+    return [Harvest(metas[at], turns[at], kind or str(metas[at].options.get("memory"))) for at in sorted(turns)], notes
 
 
 def trace_of(one: Harvest, model: OpenModel) -> Trace:
@@ -101,9 +103,14 @@ def said(parts: Parts, fast: FastState, tokens: list[int]) -> Tensor:
     import torch
 
     from fastweights.models.memory.build import decoder_of
+    from fastweights.models.slow_weights import SlowWeights
     from fastweights.services.session_parts import BesideHeadParts, MemoryParts
 
-    assert isinstance(parts, MemoryParts)
+    if not isinstance(parts, MemoryParts):  # a model whose own weights are the fast ones
+        own = SlowWeights(parts.loaded.lm, tuple(fast.weights))
+        with torch.inference_mode():
+            logits_NTV = own.logits({n: w[0] for n, w in fast.weights.items()}, torch.tensor([tokens]), learn=False)
+        return logits_NTV[0].log_softmax(-1).half()
     found: list[Any] = []
     with parts.open_model.decoder() as frozen:
         if isinstance(parts, BesideHeadParts):
