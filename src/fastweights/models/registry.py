@@ -11,6 +11,7 @@ from fastweights.errors import Corrupt, FastweightsError
 from fastweights.models.e2e import E2ETransformer
 from fastweights.models.e2e_config import E2EConfig
 from fastweights.models.kinds import ModelConfig, model_config
+from fastweights.models.sparse_rows import dense_rows
 from fastweights.models.tiny_lm import TinyLM
 from fastweights.models.tiny_lm_config import TinyLMConfig
 from fastweights.models.ttt_lm import TTTLM
@@ -45,7 +46,8 @@ class LoadedModel:
 def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """Read ``config.json``, ``tokenizer.json``, ``manifest.json`` and ``checkpoint.safetensors``.
 
-    Half-precision files become fp32. Raises :class:`Corrupt` naming the file and the mismatch.
+    Half-precision files become fp32, tables of few rows (:mod:`~fastweights.models.sparse_rows`) whole ones. Raises
+    :class:`Corrupt` naming the file and the mismatch.
     """
     manifest = atomic.read_json(folder / "manifest.json")
     source = folder / "config.json"
@@ -65,6 +67,10 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     file = folder / "checkpoint.safetensors"
     tensors, _ = load_tensors(file, manifest.get("checkpoint_sha256"))
     wanted = lm.state_dict()
+    try:
+        tensors = dense_rows(tensors, wanted)
+    except ValueError as error:
+        raise Corrupt(f"{str(file)!r}: {error}") from None
     for name in sorted(wanted.keys() | tensors.keys()):
         found = tuple(tensors[name].shape) if name in tensors else "missing"
         expected = tuple(wanted[name].shape) if name in wanted else "unexpected"

@@ -180,12 +180,13 @@ def _write(
     models: Models, model_id: str, model: OpenModel, learned: Learned, evidence: dict[str, Any]
 ) -> SleepManifest:
     """The candidate's files; ``manifest.json`` comes last, and with it the candidate."""
+    from fastweights.models.sparse_rows import sparse_rows
     from fastweights.store.tensors import save_tensors
 
     base, source = model.loaded, models.path(model.loaded.model_id)
     folder = models.store.path(MODELS, model_id)
     atomic.ensure_dir(folder)
-    sha = save_tensors(folder / CHECKPOINT, learned.lm.state_dict())
+    sha = save_tensors(folder / CHECKPOINT, sparse_rows(learned.lm.state_dict()))
     atomic.write_json(folder / "config.json", learned.lm.config.model_dump(mode="json"))
     atomic.write_bytes(folder / "tokenizer.json", atomic.read_bytes(source / "tokenizer.json"))
     manifest = SleepManifest(
