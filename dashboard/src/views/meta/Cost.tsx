@@ -6,6 +6,7 @@ import type { StreamReport } from "../../api/types";
 import { ago, bytes, clock, count, figure, fixed, percent, plural, whole } from "../../lib/format";
 import { Chart, type RunCurve } from "../../ui/Chart";
 import { Empty } from "../../ui/Empty";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import strip from "../../ui/Strip.module.css";
@@ -37,7 +38,7 @@ export function Cost({ model }: { model: string | null }) {
         <div className="panel">
           <Empty title="Not measured in this store yet">
             The demo streams a long text with constant memory, beside full attention over a cache of all of it:
-            <code className={page.line}>fastweights demo stream</code>
+            <Line text="fastweights demo stream" />
           </Empty>
         </div>
       )}

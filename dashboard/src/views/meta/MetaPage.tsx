@@ -9,6 +9,7 @@ import { isLive, isMeta, joinRuns, type Run } from "../../lib/runs";
 import { mergePoints } from "../../lib/series";
 import { Empty } from "../../ui/Empty";
 import { Plus } from "../../ui/icons";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
@@ -65,7 +66,7 @@ export default function MetaPage() {
             <Empty title="No meta-learned model yet" action={<Button onClick={() => ask(true)}>New run</Button>}>
               Meta-learning trains a model through the steps in which it learns as it reads. The preset <code>kv_cpu</code> takes about a minute of one core;
               start it here, or in a terminal with
-              <code className={page.line}>fastweights meta</code>
+              <Line text="fastweights meta" />
             </Empty>
           )}
         </div>

@@ -8,6 +8,7 @@ import { figure, plural, whole } from "../../lib/format";
 import { Boundary } from "../../ui/Boundary";
 import { Empty } from "../../ui/Empty";
 import { Plus } from "../../ui/icons";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
@@ -125,8 +126,8 @@ function Nothing({ onNew }: { onNew: () => void }) {
     <div className="panel">
       <Empty title="No session of Nano yet" action={<Button onClick={onNew}>New session</Button>}>
         Nano is a small state-space model that learns a point mass while it watches it. Start a session here, or in a terminal with
-        <code className={page.line}>fastweights nano session new --name first</code>
-        <code className={page.line}>fastweights nano session run first --steps 1000</code>
+        <Line text="fastweights nano session new --name first" />
+        <Line text="fastweights nano session run first --steps 1000" />
         The first one of a mode trains its base model, which takes about a second.
       </Empty>
     </div>

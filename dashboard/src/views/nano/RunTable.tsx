@@ -1,5 +1,6 @@
 import type { CommitInfo, NanoSessionRun } from "../../api/types";
 import { ago, clock, duration, figure, signedFigure, whole } from "../../lib/format";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { DecisionMark } from "../../ui/Status";
 import table from "../../ui/Table.module.css";
@@ -19,7 +20,7 @@ export function RunTable({ view }: { view: NanoView }) {
       <div className="panel">
         <Empty title="No run yet">
           Choose a number of steps above and press Run, or in a terminal
-          <code className={page.line}>fastweights nano session run {session.session_id}</code>
+          <Line text={`fastweights nano session run ${session.session_id}`} />
         </Empty>
       </div>
     );

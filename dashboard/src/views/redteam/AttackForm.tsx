@@ -8,6 +8,7 @@ import { resolved } from "../../lib/policies";
 import { command } from "../../lib/redteam";
 import { readsText } from "../../lib/runs";
 import { field } from "../../lib/schema";
+import { Line } from "../../ui/Line";
 import form from "../../ui/Page.module.css";
 import { PolicySelect } from "../../ui/PolicySelect";
 import { Problem } from "../../ui/Problem";
@@ -75,7 +76,7 @@ export function AttackForm({ onStarted }: { onStarted: (run: RedteamSummary) => 
       </p>
       <div className={form.hint}>
         The same on the command line
-        <code className={form.line}>{command({ ...values, model, policy, budget })}</code>
+        <Line text={command({ ...values, model, policy, budget })} />
       </div>
       <Problem error={start.error} />
       <Button type="submit" loading={start.isPending} disabled={!policyList.data}>

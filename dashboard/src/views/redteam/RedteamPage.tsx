@@ -8,6 +8,7 @@ import type { RedteamSummary } from "../../api/types";
 import { command } from "../../lib/redteam";
 import { ApiProblem } from "../../lib/problem";
 import { Empty } from "../../ui/Empty";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { JobMark } from "../../ui/Status";
@@ -50,7 +51,7 @@ export default function RedteamPage() {
                   <>
                     A red team run attacks a model behind its guard and reports what got through and what learning was kept. Start one
                     with the form, or on the command line:
-                    <code className={page.line}>{command({ model: "toy", policy: "default", budget: 64 })}</code>
+                    <Line text={command({ model: "toy", policy: "default", budget: 64 })} />
                   </>
                 )}
               </Empty>

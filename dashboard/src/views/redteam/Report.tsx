@@ -4,6 +4,7 @@ import type { RedteamReport } from "../../api/types";
 import { clock, duration, figure, plural, signed, whole } from "../../lib/format";
 import { reproduce } from "../../lib/redteam";
 import { Save } from "../../ui/icons";
+import { Line } from "../../ui/Line";
 import strip from "../../ui/Strip.module.css";
 import { Ablation } from "./Ablation";
 import { Attempts } from "./Attempts";
@@ -66,7 +67,7 @@ export function Report({ report, ref }: { report: RedteamReport; ref?: Ref<HTMLE
         </dl>
         <div className={page.hint}>
           To reproduce it (a policy that does not ship is named by its file)
-          <code className={page.line}>{reproduce(report)}</code>
+          <Line text={reproduce(report)} />
         </div>
         {report.notes.map((note) => (
           <p key={note} className={strip.note}>

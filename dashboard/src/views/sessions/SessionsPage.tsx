@@ -6,6 +6,7 @@ import { formatSlots, parseSlots, toggleSlot } from "../../lib/runs";
 import { drawn, filterRows, KEY, keyOf, type SessionRow } from "../../lib/sessionRows";
 import { pickSession, rootOf, type TreeNode } from "../../lib/tree";
 import { Empty } from "../../ui/Empty";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { FOCUS_TARGET } from "../../ui/Shortcuts";
@@ -135,8 +136,8 @@ function Nothing() {
       <div className="panel">
         <Empty title="No session yet">
           Start one in Chat, or in a terminal with
-          <code className={page.line}>fastweights session new</code>
-          <code className={page.line}>fastweights nano session new</code>
+          <Line text="fastweights session new" />
+          <Line text="fastweights nano session new" />
           Every answered message and every run of Nano is a commit here, every fork a branch.
         </Empty>
       </div>

@@ -9,6 +9,7 @@ import { readsText } from "../../lib/runs";
 import { atPath, field, withPath } from "../../lib/schema";
 import { command } from "../../lib/sleep";
 import { Fold } from "../../ui/Fold";
+import { Line } from "../../ui/Line";
 import form from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
@@ -118,7 +119,7 @@ export function SleepForm({ onStarted }: { onStarted: (row: SleepCandidate) => v
       />
       <div className={form.hint}>
         The same on the command line
-        <code className={form.line}>{command(request)}</code>
+        <Line text={command(request)} />
       </div>
       <Problem error={start.error} />
       <Button type="submit" loading={start.isPending} disabled={!schema.data || (name !== "" && !ID.test(name))}>

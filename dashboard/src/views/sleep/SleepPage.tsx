@@ -3,6 +3,7 @@ import { useEffect, useRef } from "react";
 import { useLocation, useRoute } from "wouter";
 import { sleepEvidence, sleeps } from "../../api/queries";
 import { Empty } from "../../ui/Empty";
+import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { useTitle } from "../../ui/useTitle";
@@ -42,7 +43,7 @@ export default function SleepPage() {
                 <>
                   Sleep takes what sessions have learned into a copy of the model's slow weights: a candidate, which changes nothing until it is approved.
                   Talk to a model in Chat first, then start a sleep with the form, or in a terminal with
-                  <code className={page.line}>fastweights sleep</code>
+                  <Line text="fastweights sleep" />
                 </>
               )}
             </Empty>

@@ -1,0 +1,1 @@
+import{J as e,st as t,ut as n}from"./Problem-fNyAD9LY.js";var r=n(t(),1),i={line:`_line_qnwow_1`},a=e();function o({text:e}){return(0,a.jsx)(`code`,{className:i.line,children:e.split(` `).map((e,t)=>(0,a.jsxs)(r.Fragment,{children:[t>0&&` `,(0,a.jsx)(`span`,{children:e})]},t))})}export{o as t};

@@ -1,0 +1,1 @@
+var e={page:`_page_14o99_2`,main:`_main_14o99_14`,form:`_form_14o99_20`,dialog:`_dialog_14o99_34`,pair:`_pair_14o99_42`,single:`_single_14o99_49`,top:`_top_14o99_62`,head:`_head_14o99_63`,tools:`_tools_14o99_74`,section:`_section_14o99_81`,grid:`_grid_14o99_87`,middle:`_middle_14o99_93`,about:`_about_14o99_99`,hint:`_hint_14o99_104`,wait:`_wait_14o99_111`};export{e as t};
