@@ -27,7 +27,8 @@ from fastweights.models.registry import LoadedModel
 from fastweights.redteam.payloads import WORDS, prose
 from fastweights.services.generate import ModelPool, OpenModel
 from fastweights.services.monitor_parts import build_monitor
-from fastweights.services.records import MonitorOptions, SessionOptions
+from fastweights.services.monitor_records import MonitorOptions
+from fastweights.services.records import SessionOptions
 from fastweights.services.session_parts import Parts, build_parts
 from fastweights.store.root import Store
 from tests.models.nano_models import base

@@ -27,7 +27,7 @@ from fastweights.redteam.search import text_of
 from fastweights.redteam.target import without
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import build_monitor
-from fastweights.services.records import MonitorEvent, MonitorOptions
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions
 from fastweights.services.redteam import RedteamRequest, RedteamService
 from fastweights.store.root import Store
 from tests.services.test_monitor import BENIGN, OFF, PROSE

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from fastweights.services.monitor import MonitorService
-from fastweights.services.records import MonitorOptions
+from fastweights.services.monitor_records import MonitorOptions
 from fastweights.store.runs import Runs
 from tests.server.test_routes import sse
 

@@ -13,8 +13,9 @@ from fastweights.server.schemas import NewSession
 from fastweights.services.calibration import Observed, calibrate_policy, policy_file
 from fastweights.services.evals.sentry import SentryRequest
 from fastweights.services.generate import ModelPool
+from fastweights.services.monitor_records import MonitorOptions, MonitorRequest
 from fastweights.services.policies import named_policy
-from fastweights.services.records import MonitorOptions, MonitorRequest, SessionOptions
+from fastweights.services.records import SessionOptions
 from fastweights.services.redteam import RedteamRequest
 from fastweights.store.root import Store
 

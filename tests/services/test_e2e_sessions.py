@@ -18,7 +18,8 @@ from fastweights.server.deps import Settings
 from fastweights.services.chat import ChatService
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import MonitorService
-from fastweights.services.records import MonitorRequest, Sampling, SessionOptions
+from fastweights.services.monitor_records import MonitorRequest
+from fastweights.services.records import Sampling, SessionOptions
 from fastweights.services.session_parts import OwnRuleParts
 from fastweights.services.transcript import describe_turn
 from fastweights.store.root import Store

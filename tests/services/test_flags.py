@@ -5,8 +5,8 @@ from fastweights.guard.policy import Policy
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import build_monitor
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions, MonitorThresholds
 from fastweights.services.policies import policy_rows
-from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorThresholds
 from fastweights.store.root import Store
 
 TEXT = "A program that reads a file line by line needs to remember very little; one that sorts it needs all of it. " * 3

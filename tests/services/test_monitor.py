@@ -20,7 +20,7 @@ from fastweights.models.toy import ToyLM
 from fastweights.services.monitor import MonitorService
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import build_monitor
-from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorRequest, MonitorSummary
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions, MonitorRequest, MonitorSummary
 from fastweights.store.root import Store
 from tests.small_models import save_random_model
 

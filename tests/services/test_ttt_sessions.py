@@ -20,7 +20,8 @@ from fastweights.services.chat import ChatService
 from fastweights.services.evals.text import ppl
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import MonitorService
-from fastweights.services.records import MonitorRequest, Sampling, SessionOptions
+from fastweights.services.monitor_records import MonitorRequest
+from fastweights.services.records import Sampling, SessionOptions
 from fastweights.services.transcript import describe_turn
 from fastweights.store.models import Models
 from fastweights.store.root import Store

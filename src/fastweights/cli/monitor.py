@@ -12,7 +12,7 @@ from fastweights.cli import output
 from fastweights.cli.policies import adjusted, named_policy
 from fastweights.errors import FastweightsError
 from fastweights.hints import validate_given
-from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorRun
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions, MonitorRun
 
 if TYPE_CHECKING:
     from fastweights.services.generate import ModelPool

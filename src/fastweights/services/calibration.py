@@ -21,7 +21,8 @@ from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import file_blocks
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import TOY, build_monitor
-from fastweights.services.records import MonitorEvent, MonitorOptions, SessionOptions
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions
+from fastweights.services.records import SessionOptions
 from fastweights.services.update_rules import has_own_rule
 
 SIZES = (32, 128)

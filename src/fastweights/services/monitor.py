@@ -13,7 +13,7 @@ from fastweights.data.tokenizer import text_bytes
 from fastweights.errors import FastweightsError, NotFound
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_parts import TOY
-from fastweights.services.records import (
+from fastweights.services.monitor_records import (
     MonitorEvent,
     MonitorOptions,
     MonitorRequest,

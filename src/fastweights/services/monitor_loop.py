@@ -15,7 +15,7 @@ from fastweights.data.text_chunks import TextChunk, decoded
 from fastweights.guard.event import Event
 from fastweights.guard.policy import Policy
 from fastweights.services.monitor_parts import MonitorParts
-from fastweights.services.records import MonitorEvent, MonitorOptions, MonitorSummary
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions, MonitorSummary
 
 if TYPE_CHECKING:
     from fastweights.core.state import Chunk

@@ -10,7 +10,7 @@ from fastweights.data.canaries import CANARY_TEXTS, CANARY_TOKENS, TOY_CANARY_TO
 from fastweights.errors import FastweightsError
 from fastweights.guard.gate_policy import complete_gate
 from fastweights.services.generate import ModelPool
-from fastweights.services.records import MonitorOptions
+from fastweights.services.monitor_records import MonitorOptions
 from fastweights.services.update_rules import refuse_rule, update_rule
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from fastweights.redteam.records import RedteamReport
 from fastweights.redteam.report import NO_PLOTS, can_plot, html, png
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_parts import TOY
-from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, MonitorOptions, Record
+from fastweights.services.monitor_records import MonitorOptions
+from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, Record
 from fastweights.store import atomic
 from fastweights.store.redteam_runs import REDTEAM
 from fastweights.store.root import Store, check_id, new_id, now

@@ -13,7 +13,7 @@ from fastweights.store.models import Models
 
 if TYPE_CHECKING:
     from fastweights.core.rules import UpdateRule
-    from fastweights.services.records import MonitorOptions
+    from fastweights.services.monitor_records import MonitorOptions
 
 
 def update_rule(options: SessionOptions | MonitorOptions) -> UpdateRule:

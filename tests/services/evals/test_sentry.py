@@ -13,7 +13,7 @@ from fastweights.services.evals.sentry import SIZES, SentryRequest, default_text
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import build_monitor
-from fastweights.services.records import MonitorOptions
+from fastweights.services.monitor_records import MonitorOptions
 from fastweights.store.root import Store
 from tests.services.test_monitor import BENIGN
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from fastweights.server.deps import ID_PATTERN, StrictJSONRoute, Use
 from fastweights.server.errors import documented
 from fastweights.server.streams import EventStream, in_thread
-from fastweights.services.records import MonitorEvent, MonitorRequest, MonitorRun, MonitorRunDetail
+from fastweights.services.monitor_records import MonitorEvent, MonitorRequest, MonitorRun, MonitorRunDetail
 
 router = APIRouter(prefix="/api", tags=["monitor"], route_class=StrictJSONRoute, responses=documented(404, 409))
 RunId = Annotated[str, Path(pattern=ID_PATTERN)]

@@ -20,7 +20,7 @@ from fastweights.errors import FastweightsError
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor_loop import Monitor
 from fastweights.services.monitor_parts import MonitorParts, build_monitor
-from fastweights.services.records import MonitorEvent, MonitorOptions
+from fastweights.services.monitor_records import MonitorEvent, MonitorOptions
 from fastweights.store.root import Store
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from fastweights.redteam.scores import wilson
 from fastweights.services.generate import ModelPool
 from fastweights.services.monitor import file_blocks
 from fastweights.services.monitor_parts import TOY
-from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, MonitorOptions, MonitorSummary, Record
+from fastweights.services.monitor_records import MonitorOptions, MonitorSummary
+from fastweights.services.records import ID_PATTERN, POLICY_OF_MODEL, Record
 
 if TYPE_CHECKING:
     from fastweights.services.monitor_parts import MonitorParts
