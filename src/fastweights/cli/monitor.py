@@ -1,7 +1,7 @@
 """``fastweights monitor``: any text through the guard, one line a chunk as it happens."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from fastweights.cli import output
+from fastweights.cli.monitor_output import Table, document
 from fastweights.cli.policies import adjusted, named_policy
 from fastweights.errors import FastweightsError
 from fastweights.hints import validate_given
-from fastweights.services.monitor_records import MonitorEvent, MonitorOptions, MonitorRun
+from fastweights.services.monitor_records import MonitorOptions
 
 if TYPE_CHECKING:
     from fastweights.services.generate import ModelPool
@@ -222,7 +223,7 @@ def _run(
     from fastweights.cli.progress import catch_signals
 
     shared = output.current()
-    show = None if shared.json else _Table(one.source)
+    show = None if shared.json else Table(one.source)
     with catch_signals(shared) as stopped:
         run = service.run(
             options,
@@ -235,7 +236,7 @@ def _run(
         )
         signal = stopped()
     if shared.json:
-        for part in _document(service, run):
+        for part in document(service, run):
             sys.stdout.write(part)
         output.write("\n")
     elif show is not None:
@@ -244,66 +245,11 @@ def _run(
         shared.notice(f"notice: {run.summary.warning}")
     if report is not None:
         with open(report, "w", encoding="utf-8") as file:
-            file.writelines(_document(service, run))
+            file.writelines(document(service, run))
             file.write("\n")
         shared.notice(f"wrote {report}")
     if signal is not None:
         raise output.Exit(output.INTERRUPTED if signal == "SIGINT" else output.TERMINATED)
-
-
-def _document(service: "MonitorService", run: MonitorRun) -> Iterator[str]:
-    """One JSON document in pieces: the run, its summary, every event. In constant memory."""
-    head = output.dump(run.model_dump(mode="json"))
-    yield head[:-1] + ',"events":['
-    for number, line in enumerate(service.runs.lines(run.run_id)):
-        yield ("," if number else "") + line.decode()
-    yield "]}"
-
-
-class _Table:
-    """One line a chunk on standard output; on a terminal the decision in colour."""
-
-    _COLOURS = {"committed": "32", "blocked": "31", "rolled_back": "33"}  # noqa: RUF012
-
-    def __init__(self, source: str) -> None:
-        self._colour = sys.stdout.isatty()
-        self._head = f"{'chunk':>6} {'tokens':>13} {'loss':>7} {'gradient':>9} {'update':>8} {'canary':>9} {'drift':>8}"
-        self._source = source
-
-    def __call__(self, event: MonitorEvent) -> None:
-        if event.chunk_index == 0:
-            output.write(f"{self._head}  decision\n")
-        figures = (
-            f"{event.chunk_index:>6} {f'{event.token_start}-{event.token_end}':>13} {_cell(event.loss, 7, '.3f')} "
-            f"{_cell(event.grad_norm, 9, '.4f')} {_cell(event.update_norm, 8, '.4f')} "
-            f"{_cell(event.canary_delta, 9, '+.5f')} {_cell(event.drift, 8, '+.4f')}"
-        )
-        decision = event.decision.replace("_", " ")
-        if self._colour:
-            decision = f"\x1b[{self._COLOURS[event.decision]}m{decision}\x1b[0m"
-        why = f": {'; '.join(event.reasons)}" if event.reasons else ""
-        top = ", ".join(f"{token!r} {value:.3g}" for token, value in event.top_influence_tokens[:3])
-        output.write(f"{figures}  {decision}{printable(why)}{f'  [{printable(top)}]' if top else ''}\n")
-
-    def end(self, run: MonitorRun) -> None:
-        s = run.summary
-        assert s is not None
-        speed = "" if s.tokens_per_cpu_second is None else f", {s.tokens_per_cpu_second:,.0f} tokens per CPU second"
-        loss = "" if s.loss_mean is None else f", mean loss {s.loss_mean:.4f}"
-        off = "" if s.updates else " (updates are off: nothing was written)"
-        output.write(
-            f"{self._source}: {s.chunks} chunks, {s.tokens:,} tokens: {s.committed} committed, {s.blocked} blocked, "
-            f"{s.rolled_back} rolled back, {s.flagged} flagged{off}{loss}{speed}; run {run.run_id}\n"
-        )
-
-
-def _cell(value: float | None, width: int, form: str) -> str:
-    return f"{'-' if value is None else format(value, form):>{width}}"
-
-
-def printable(text: str) -> str:
-    """The text on one line, without control characters (a monitored text must not steer the terminal)."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 @app.command

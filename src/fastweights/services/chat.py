@@ -9,14 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from fastweights.errors import Conflict, Corrupt, FastweightsError
-from fastweights.hints import describe
-from fastweights.services import text_turn
+from fastweights.errors import Conflict, FastweightsError
+from fastweights.services import session_info, text_turn
 from fastweights.services.generate import ModelPool, check_text
 from fastweights.services.records import Sampling, SessionDetail, SessionInfo, SessionOptions, Turn
 from fastweights.services.session_parts import Parts, PartsCache
@@ -26,7 +22,6 @@ from fastweights.services.update_rules import natural_chunk, refuse_unused
 from fastweights.services.verbs.environment import environment
 from fastweights.services.verbs.revert import RevertService
 from fastweights.services.verbs.verify import Made
-from fastweights.store import atomic
 from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.meta import Meta
 from fastweights.store.root import Store, now
@@ -65,15 +60,15 @@ class ChatService(RevertService[SessionInfo]):
 
     def list(self) -> list[SessionInfo]:
         """Every session, last used first."""
-        return [info for meta in self.sessions.list() if (info := _readable(meta)) is not None]
+        return [info for meta in self.sessions.list() if (info := session_info.readable(meta)) is not None]
 
     def show(self, session_id: str) -> SessionDetail:
         """One session with the turns that its state has seen, oldest first, and those that were taken back."""
         meta = self.sessions.meta(session_id)
         lived = [one for one in self.sessions.commits.lived(meta.head) if one.commit.kind == "turn"]
-        turns = [_turn(one.commit, one) for one in lived if not one.frozen]
-        back = [_turn(one.commit, one) for one in lived if one.frozen]
-        return SessionDetail(**_info(meta).model_dump(), turns=turns, reverted=back)
+        turns = [session_info.turn(one.commit, one) for one in lived if not one.frozen]
+        back = [session_info.turn(one.commit, one) for one in lived if one.frozen]
+        return SessionDetail(**session_info.info(meta).model_dump(), turns=turns, reverted=back)
 
     # ------------------------------------------------------------------ change
 
@@ -98,7 +93,7 @@ class ChatService(RevertService[SessionInfo]):
             guard=made.guard,
             record={**made.outputs, "drift": 0.0, "replay": {"environment": _here(parts)}},
         )
-        return _info(meta)
+        return session_info.info(meta)
 
     def send(
         self,
@@ -148,7 +143,7 @@ class ChatService(RevertService[SessionInfo]):
                 before, after = _tokens_read(at.value), _tokens_read(answer.session)
                 record["warning"] = past_length(at.parts.loaded, before, after, _REMEDY.format(session_id))
             if frozen:
-                return _turn(replace(at.head, turn=at.head.turn + 1, record=record, created_at=now()))
+                return session_info.turn(replace(at.head, turn=at.head.turn + 1, record=record, created_at=now()))
             value = answer.session
             commit = self.sessions.commit(
                 at.meta.id,
@@ -158,12 +153,12 @@ class ChatService(RevertService[SessionInfo]):
                 record={**record, "replay": {"reply_ids": reply.ids, "environment": _here(at.parts)}},
                 title=" ".join(message.split())[:_TITLE_CHARACTERS],
             )
-            return _turn(commit)
+            return session_info.turn(commit)
 
     # ------------------------------------------------------------------ what the verbs ask of a kind
 
     def info(self, meta: Meta) -> SessionInfo:
-        return _info(meta)
+        return session_info.info(meta)
 
     def summary(self, commit: Commit) -> str:
         return " ".join(commit.record["prompt"].split())[:_TITLE_CHARACTERS]
@@ -236,7 +231,7 @@ class ChatService(RevertService[SessionInfo]):
 
     def pinned_parts(self, meta: Meta) -> Parts:
         """What a session learns with. ``Conflict`` as :meth:`open_session`."""
-        parts = self._parts.get(_options(meta))
+        parts = self._parts.get(session_info.options(meta))
         pinned = self.sessions.read(meta.root).record.get("model_sha256")
         if pinned != parts.loaded.checkpoint_sha256:
             raise Conflict(
@@ -262,52 +257,3 @@ def _tokens_read(session: Session) -> int:
 def _here(parts: Parts) -> dict[str, Any]:
     """Where this is computed, for a record."""
     return environment(parts.loaded.lm.head.weight.device).model_dump()
-
-
-# ---------------------------------------------------------------------- records
-
-
-def _readable(meta: Meta) -> SessionInfo | None:
-    """None for a session whose options this version cannot read: one odd record must not hide the others."""
-    try:
-        return _info(meta)
-    except FastweightsError:
-        return None
-
-
-def _options(meta: Meta) -> SessionOptions:
-    """The session's options; those of many sessions are the same, and checked once."""
-    try:
-        return _checked(atomic.dump_json(meta.options))
-    except ValidationError as error:
-        raise Corrupt(f"session {meta.id!r} has options that cannot be read: {describe(error)}") from None
-
-
-@lru_cache(maxsize=256)
-def _checked(options: bytes) -> SessionOptions:
-    return SessionOptions.model_validate_json(options)
-
-
-def _info(meta: Meta) -> SessionInfo:
-    return SessionInfo(
-        session_id=meta.id,
-        model=meta.model,
-        options=_options(meta),
-        head=meta.head,
-        n_turns=meta.turns,
-        title=meta.title,
-        parent_session=meta.parent_session,
-        forked_from=meta.forked_from,
-        created_at=meta.created_at,
-        updated_at=meta.updated_at,
-        state_bytes=meta.state_bytes,
-        drift=meta.drift,
-    )
-
-
-def _turn(commit: Commit, lived: Lived | None = None) -> Turn:
-    """``lived``: as it is read on the path to a head."""
-    one = lived or Lived(commit)
-    own = {"turn": commit.turn, "commit": commit.id, "created_at": commit.created_at}
-    said = {key: value for key, value in one.record.items() if key != "replay"}
-    return Turn.model_validate({**said, **own, "retold": one.retold is not None, "reverted_by": one.by})

@@ -8,7 +8,8 @@ import pytest
 
 from fastweights.errors import FastweightsError
 from fastweights.services.evals import kv_report as eval_kv_report
-from fastweights.services.evals.kv import GRID, ROWS, _config, eval_kv
+from fastweights.services.evals.kv import ROWS, _config, eval_kv
+from fastweights.services.evals.kv_seed import GRID
 from fastweights.train.config import load_config
 
 SMALL: dict[str, Any] = {

@@ -10,26 +10,21 @@ import builtins
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import orjson
-from pydantic import ValidationError
 
-from fastweights.errors import Corrupt, FastweightsError, NotFound
-from fastweights.hints import describe
-from fastweights.models.nano_config import NanoLearning
+from fastweights.errors import NotFound
 from fastweights.services.nano import rows as nano_rows
+from fastweights.services.nano import session_info
 from fastweights.services.nano import turn as nano_turn
 from fastweights.services.nano.records import NanoSetting, NanoUpdate
 from fastweights.services.nano.runs import NanoService
 from fastweights.services.nano.session_records import (
     MAX_ROWS,
-    NanoMetrics,
     NanoRows,
     NanoSession,
     NanoSessionDetail,
     NanoSessionRun,
-    NanoSignature,
     NanoWeights,
 )
 from fastweights.services.nano.weights import matrices
@@ -37,7 +32,6 @@ from fastweights.services.verbs.diff import scalar
 from fastweights.services.verbs.environment import environment
 from fastweights.services.verbs.revert import RevertService
 from fastweights.services.verbs.verify import CannotReplay, Made
-from fastweights.store import atomic
 from fastweights.store.commits import Commit, Lived, fresh_rule
 from fastweights.store.meta import Meta
 from fastweights.store.nano_files import PER_STEP, UPDATES
@@ -47,18 +41,6 @@ from fastweights.store.root import Store, check_id, new_id
 from fastweights.store.sessions import Sessions
 
 _DEVICE = "cpu"
-_RUN_FIELDS = {*NanoMetrics.model_fields, "stopped", "seconds"}
-
-
-class Pinned(NanoSetting):
-    """``options`` in a session's ``meta.json``: the setting, and what forks inherit of the signature."""
-
-    root_session: str
-    config_sha256: str
-    base_sha256: str
-
-    def setting(self) -> NanoSetting:
-        return NanoSetting(**{name: getattr(self, name) for name in NanoSetting.model_fields})
 
 
 class NanoSessionService(RevertService[NanoSession]):
@@ -72,7 +54,7 @@ class NanoSessionService(RevertService[NanoSession]):
 
     def list(self) -> list[NanoSession]:
         """Every session, last used first; one whose options this version cannot read is left out."""
-        return [info for meta in self.sessions.list() if (info := _readable(meta)) is not None]
+        return [info for meta in self.sessions.list() if (info := session_info.readable(meta)) is not None]
 
     def show(self, session_id: str) -> NanoSessionDetail:
         """One session with the runs that its state has seen, oldest first."""
@@ -81,7 +63,7 @@ class NanoSessionService(RevertService[NanoSession]):
         state = self.sessions.state(head)
         world = nano_turn.about(state)["world"]
         return NanoSessionDetail(
-            **dict(_info(meta)),
+            **dict(session_info.info(meta)),
             step=world["step"],
             mu=world["mu"],
             writes=scalar(state, "step") or 0,
@@ -116,12 +98,12 @@ class NanoSessionService(RevertService[NanoSession]):
         """The session, one of its commits (default: the head), and the bytes of that commit's state."""
         meta = self.sessions.meta(session_id)
         commit = self.sessions.find(session_id, at or "head")
-        return _info(meta), commit, self.sessions.state(commit)
+        return session_info.info(meta), commit, self.sessions.state(commit)
 
     def lived(self, session_id: str) -> builtins.list[tuple[NanoSessionRun, Commit]]:
         """The runs that the session's state has seen, oldest first, each with its commit."""
         lived = self.sessions.commits.lived(self.sessions.meta(session_id).head)
-        return [(_run(c, frozen), c) for c, frozen, *_ in lived if c.kind == "run"]
+        return [(session_info.run(c, frozen), c) for c, frozen, *_ in lived if c.kind == "run"]
 
     # ------------------------------------------------------------------ change
 
@@ -131,7 +113,7 @@ class NanoSessionService(RevertService[NanoSession]):
         self.sessions.check_free(session_id)  # before a base model is trained for it
         model, base = self.bases.base(setting.mode)
         made = nano_turn.begin(setting, model)
-        pinned = Pinned(
+        pinned = session_info.Pinned(
             **dict(setting),
             root_session=session_id,
             config_sha256=made.outputs["config_sha256"],
@@ -146,7 +128,7 @@ class NanoSessionService(RevertService[NanoSession]):
             record={**made.outputs, "drift": 0.0, "replay": {"environment": environment(_DEVICE).model_dump()}},
             title=f"{setting.mode} world {setting.seed}, {setting.learning.rule}",
         )
-        return _info(meta)
+        return session_info.info(meta)
 
     def run(
         self,
@@ -182,15 +164,15 @@ class NanoSessionService(RevertService[NanoSession]):
                 record=record,
                 files=done.files,
             )
-            return _run(commit)
+            return session_info.run(commit)
 
     # ------------------------------------------------------------------ what the verbs ask of a kind
 
     def info(self, meta: Meta) -> NanoSession:
-        return _info(meta)
+        return session_info.info(meta)
 
     def summary(self, commit: Commit) -> str:
-        run = _run(commit)
+        run = session_info.run(commit)
         errors = (run.baseline_mse, run.session_frozen_mse, run.adaptive_mse)
         shown = " -> ".join("not finite" if e is None else f"{e:.3g}" for e in errors)
         return f"steps {run.from_step} to {run.to_step}: base -> session -> learning {shown}"
@@ -201,7 +183,7 @@ class NanoSessionService(RevertService[NanoSession]):
 
     def initial(self, meta: Meta, root: Commit) -> Made:
         """From the base model that the snapshot holds, whose SHA-256 must be the one that the session pinned."""
-        pinned = _options(meta)
+        pinned = session_info.options(meta)
         made = nano_turn.begin(pinned.setting(), nano_turn.base_of(self.sessions.state(root)))
         if made.outputs["base_sha256"] != pinned.base_sha256:
             raise CannotReplay("the base model in its initial state is not the one that the session says it began with")
@@ -211,7 +193,7 @@ class NanoSessionService(RevertService[NanoSession]):
 
     def replay(self, meta: Meta, parent: Commit, commit: Commit) -> Made:
         """Reads the same steps again: state, guard, events, figures and files must be the same."""
-        done = self._start(meta, parent).read(*_asked(commit))
+        done = self._start(meta, parent).read(*session_info.asked(commit))
         files = {file: sha256(data) for file, data in done.files.items()}
         return replace(done.made, outputs={**done.made.outputs, "files": files})
 
@@ -223,8 +205,8 @@ class NanoSessionService(RevertService[NanoSession]):
             if commit.kind == "fork":
                 state = fresh_rule(state, self.sessions.state(self.sessions.read(meta.root)))
                 continue
-            begun = nano_turn.Start(state, guard, drift, _options(meta).learning)
-            made = begun.read(*_asked(commit), frozen=frozen).made
+            begun = nano_turn.Start(state, guard, drift, session_info.options(meta).learning)
+            made = begun.read(*session_info.asked(commit), frozen=frozen).made
             figures = dict(made.outputs)
             events += figures.pop("events")
             replayed += [] if frozen else [figures]
@@ -235,7 +217,7 @@ class NanoSessionService(RevertService[NanoSession]):
 
     def _start(self, meta: Meta, at: Commit) -> nano_turn.Start:
         state = self.sessions.state(at)
-        return nano_turn.Start(state, at.guard, at.record.get("drift"), _options(meta).learning)
+        return nano_turn.Start(state, at.guard, at.record.get("drift"), session_info.options(meta).learning)
 
     def _file(self, session_id: str, run_id: str, name: str) -> bytes:
         """A file of a run that the session's history, or what only a tag reaches, has."""
@@ -244,77 +226,3 @@ class NanoSessionService(RevertService[NanoSession]):
             if wanted in commit.files:
                 return self.sessions.objects.get(commit.files[wanted])
         raise NotFound(f"no run {run_id!r} in session {session_id!r}: `nano session show {session_id}` lists its runs")
-
-
-# ---------------------------------------------------------------------- records
-
-
-def _readable(meta: Meta) -> NanoSession | None:
-    """None for a session whose options this version cannot read: one odd record must not hide the others."""
-    try:
-        return _info(meta)
-    except FastweightsError:
-        return None
-
-
-def _options(meta: Meta) -> Pinned:
-    """The session's options; how many sessions learn is the same, and checked once."""
-    try:
-        learning = _learning(atomic.dump_json(meta.options.get("learning")))
-        return Pinned.model_validate({**meta.options, "learning": learning})
-    except ValidationError as error:
-        raise Corrupt(f"session {meta.id!r} has options that cannot be read: {describe(error)}") from None
-
-
-@lru_cache(maxsize=256)
-def _learning(value: bytes) -> NanoLearning:
-    return NanoLearning.model_validate_json(value)
-
-
-def _info(meta: Meta) -> NanoSession:
-    pinned = _options(meta)
-    return NanoSession(
-        session_id=meta.id,
-        model=pinned.mode,
-        options=pinned.setting(),
-        signature=NanoSignature(
-            parent_session=meta.parent_session,
-            root_session=pinned.root_session,
-            config_sha256=pinned.config_sha256,
-            base_sha256=pinned.base_sha256,
-        ),
-        head=meta.head,
-        root=meta.root,
-        n_turns=meta.turns,
-        title=meta.title,
-        parent_session=meta.parent_session,
-        forked_from=meta.forked_from,
-        tags=meta.tags,
-        created_at=meta.created_at,
-        updated_at=meta.updated_at,
-        state_bytes=meta.state_bytes,
-        drift=meta.drift,
-    )
-
-
-def _asked(commit: Commit) -> tuple[str, int]:
-    """The run that a commit is, and of how many steps."""
-    run_id, steps = commit.record.get("run_id"), commit.record.get("steps")
-    if not isinstance(run_id, str) or not isinstance(steps, int):
-        raise CannotReplay("its record does not say which run it was, and of how many steps")
-    return run_id, steps
-
-
-def _run(commit: Commit, reverted: bool = False) -> NanoSessionRun:
-    said = {name: commit.record[name] for name in _RUN_FIELDS if name in commit.record}
-    try:
-        return NanoSessionRun(
-            **said,
-            session_id=commit.session,
-            commit=commit.id,
-            turn=commit.turn,
-            created_at=commit.created_at,
-            reverted=reverted,
-        )
-    except ValidationError as error:
-        raise Corrupt(f"commit {commit.id[:SHORT]} is not a run of Nano: {describe(error)}") from None
