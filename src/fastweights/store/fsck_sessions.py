@@ -50,7 +50,7 @@ class SessionChecks(Checks):
         path = [*sessions.history(head.id)][::-1]
         wanted = sessions.layout.state_views(sessions.state(head)) | sessions.layout.jsonl_bytes(path)
         wrong = [file for file, data in wanted.items() if _bytes(sessions.path(name, file)) != data]
-        for file, sha in sessions.files(head).items():
+        for file, sha in sessions.views.files(head).items():
             if _sha_of(sessions.path(name, *file.split("/"))) != sha:
                 wrong.append(file)
         if wrong or meta.views is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from fastweights.errors import Conflict, Corrupt, FastweightsError, NotFound
+from fastweights.errors import Conflict, FastweightsError, NotFound
 from fastweights.store import atomic, refs
 from fastweights.store.commits import Commit, CommitKind, Commits, fresh_rule
 from fastweights.store.index import cached_records
@@ -21,7 +21,7 @@ from fastweights.store.locks import Locks
 from fastweights.store.meta import META, Meta, read_meta
 from fastweights.store.objects import Objects
 from fastweights.store.root import Store, check_id, new_id, now
-from fastweights.store.views import LAYOUTS, files_of
+from fastweights.store.views import LAYOUTS, Views
 
 LOCK = "session.lock"
 
@@ -36,6 +36,7 @@ class Sessions:
         self.folder = self.layout.folder
         self.objects = Objects(store)
         self.commits = Commits(self.objects)
+        self.views = Views(self.layout, self.commits, self.path)
         self._locks = Locks()
 
     # ------------------------------------------------------------ reading (never blocks, never writes but the cache)
@@ -91,11 +92,6 @@ class Sessions:
         if not everything:
             return [*self.history(meta.head)]
         return sorted(self.commits.reachable(refs.tips(meta)), key=lambda c: c.created_at, reverse=True)
-
-    def files(self, head: Commit) -> dict[str, str | None]:
-        """{path in the session's folder: SHA-256} of the commits behind the head; what the layout calls ``latest`` is
-        of the latest turn or run that the head's state learned from (None: there is none)."""
-        return {**files_of([*self.history(head.id)][::-1]), **self._of_the_head(head)}
 
     def find(self, session_id: str, ref: str) -> Commit:
         """The commit that ``ref`` names: see :func:`fastweights.store.refs.resolve`."""
@@ -288,10 +284,8 @@ class Sessions:
         atomic.write_json(self.path(meta.id, META), asdict(meta))
 
     def _publish(self, head: Commit, meta: Meta, state: bytes, *, touch: bool = True) -> Meta:
-        """Views of ``head`` (derived, so no fsync is spent on them), then the pointer to it."""
-        for file, data in self.layout.state_views(state).items():
-            atomic.write_bytes(self.path(meta.id, file), data, durable=False)
-        sizes = self._append_views(head, meta) or self._rewrite_views(head, meta.id)
+        """Views of ``head``, then the pointer to it."""
+        sizes = self.views.show(head, meta, state)
         drift = head.record.get("drift")
         meta = replace(
             meta, head=head.id, turns=head.turn, state_bytes=len(state), views=sizes,
@@ -300,41 +294,3 @@ class Sessions:
         )  # fmt: skip
         self._save(meta)
         return meta
-
-    def _append_views(self, head: Commit, meta: Meta) -> dict[str, int] | None:
-        """The usual case, O(1): the views show ``head.parent``. None where they do not, or were damaged."""
-        if meta.views is None or meta.head != head.parent:
-            return None
-        rows = {file: rows(head) for file, rows in self.layout.rows.items()}
-        try:
-            sizes = {
-                file: atomic.append_jsonl(self.path(meta.id, file), rows[file], at=meta.views[file], durable=False)
-                for file in rows
-            }
-        except (Corrupt, KeyError):
-            return None
-        shown = head.files if head.kind in ("turn", "run") else self._of_the_head(head)
-        self._write_files(meta.id, shown)
-        return sizes
-
-    def _rewrite_views(self, head: Commit, session_id: str) -> dict[str, int]:
-        path = [*self.history(head.id)][::-1]
-        whole = self.layout.jsonl_bytes(path)
-        for file, data in whole.items():
-            atomic.write_bytes(self.path(session_id, file), data, durable=False)
-        self._write_files(session_id, self.files(head))
-        return {file: len(data) for file, data in whole.items()}
-
-    def _of_the_head(self, head: Commit) -> dict[str, str | None]:
-        latest: dict[str, str | None] = dict.fromkeys(self.layout.latest)
-        for one in self.commits.lived(head.id) if latest else ():
-            latest |= {} if one.frozen else {file: sha for file, sha in one.commit.files.items() if file in latest}
-        return latest
-
-    def _write_files(self, session_id: str, files: Mapping[str, str | None]) -> None:
-        for file, sha in files.items():
-            path = self.path(session_id, *file.split("/"))
-            if sha is None:
-                path.unlink(missing_ok=True)
-            else:
-                atomic.write_bytes(path, self.objects.get(sha), durable=False)
