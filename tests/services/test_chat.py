@@ -17,6 +17,7 @@ from fastweights.models.sampling import Sampler
 from fastweights.services.chat import ChatService
 from fastweights.services.records import Sampling, SessionOptions
 from fastweights.store.root import Store
+from fastweights.store.sessions import Sessions
 from fastweights.store.tensors import loads
 from tests.small_models import save_random_model
 
@@ -102,6 +103,20 @@ def test_no_state_stays_in_memory_between_turns(chats: ChatService) -> None:
 
 def _tables() -> int:
     return sum(type(one) is Table for one in gc.get_objects())
+
+
+def test_a_turn_takes_the_disk_that_its_changes_need(chats: ChatService, store: Store) -> None:
+    """And not that of its whole state, which grows; another process reads the same states."""
+    session_id = chats.new(SessionOptions(memory="mix")).session_id
+    for turn in range(8):
+        chats.send(session_id, f"{turn}: {TEXT[turn * 7 :]}{TEXT[: turn * 7]}"[:: -1 if turn % 2 else 1], SHORT)
+    commits = [*chats.sessions.history(chats.sessions.head(session_id).id)][-2::-1]
+    objects = chats.sessions.objects
+    held = [objects.size(commit.state) for commit in commits]
+    kept = [objects.path(commit.state).stat().st_size for commit in commits]
+    assert max(kept[::2]) < 1.2 * min(kept[::2])  # those that build on the turn before
+    assert sum(kept) < sum(held) / 3
+    assert held == [len(Sessions(store).state(commit)) for commit in commits]
 
 
 def test_the_default_memory_is_what_the_meter_shows_best(chats: ChatService) -> None:
