@@ -94,8 +94,21 @@ def test_a_proposal_changes_nothing_and_is_repeatable(lm: TinyLM, name: str) -> 
     assert first.refused.rule is state.rule
     for key, value in to_tensors(state).items():
         assert torch.equal(value, kept[key]), key
-    assert torch.equal(first.output.loss_B, it.score(state, chunk))
-    assert torch.equal(first.output.loss_B, it.score_and_grad(state, chunk)[0])
+    assert torch.equal(it.score(state, chunk), it.score_and_grad(state, chunk)[0])
+    if not isinstance(it, OnlineMix):  # which learns from each token before it reads the next
+        assert torch.equal(first.output.loss_B, it.score(state, chunk))
+
+
+@pytest.mark.parametrize("name", ["ngram", "mix"])
+def test_a_chunk_is_read_as_its_tokens_one_by_one(lm: TinyLM, name: str) -> None:
+    it = learner(lm, name)
+    it = replace(it, config=replace(it.config, map_rate=0.0))  # the map takes one step a chunk
+    (whole, losses), (single, of_tokens) = read_in(it, 2 * TEXT, 51), read_in(it, 2 * TEXT, 1)
+    assert np.mean(of_tokens) == pytest.approx(np.mean(losses), rel=1e-4)
+    for key, value in to_tensors(replace(whole, step=0)).items():
+        torch.testing.assert_close(value, to_tensors(replace(single, step=0))[key], rtol=1e-3, atol=1e-4)
+    first = it.prepare(chunks(TEXT, 1)[0], it.init().carry)
+    assert torch.equal(it.propose(it.init(), first).output.loss_B, it.score(it.init(), first))
 
 
 @pytest.mark.parametrize("name", NAMES)

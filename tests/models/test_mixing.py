@@ -1,53 +1,47 @@
-"""The mix of log odds: no jump, and the slopes and gradients that finite differences give."""
+"""The mix of log odds: slopes and gradients are exact, and no choice of weights depends on what was learned."""
 
 import numpy as np
 
-from fastweights.models.memory.mixing import LEVELS, mix, mix_gradient
-
-BANDED = np.array([False, True, True, True, False])
+from fastweights.models.memory.mixing import ROWS, SETS, kind, mix, mix_gradient, rows
 
 
-def case() -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Inputs ``[64, 5]`` in and beyond all bands, weights ``[2, LEVELS, 5, 6]`` fp64, blocks."""
+def case() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs ``[64, 5]``, weights ``[2, ROWS, 5]`` fp64, sequences and rows."""
     rng = np.random.default_rng(0)
     input_MC = rng.normal(scale=3.0, size=(64, 5)).astype(np.float32)
-    input_MC[::7, 2] = 0
-    return input_MC, rng.normal(size=(2, LEVELS, 5, 6)), (rng.integers(2, size=64), rng.integers(LEVELS, size=64))
+    return input_MC, rng.normal(size=(2, ROWS, 5)), rng.integers(2, size=64), rng.integers(ROWS, size=(64, SETS))
 
 
-def test_an_input_that_grows_makes_no_jump() -> None:
-    """With a weight a band the log odds jumped at the borders, so that a guard could not shorten such a write."""
-    _, weight_BLCN, _ = case()
-    size = np.linspace(0, 8, 4001, dtype=np.float32)
-    input_MC = np.zeros((len(size), 5), np.float32)
-    input_MC[:, 1] = size
-    first = np.zeros(len(size), np.int64)
-    odds_M, slope_MC = mix(input_MC, weight_BLCN, first, first, BANDED)
-    steepest = np.abs(slope_MC[:, 1]).max()
-    assert np.abs(np.diff(odds_M)).max() < 1.1 * steepest * (size[1] - size[0])
-    assert np.ptp(odds_M) > 1
-
-
-def test_slopes_are_the_derivative() -> None:
-    input_MC, weight_BLCN, place = case()
-    _, slope_MC = mix(input_MC, weight_BLCN, *place, BANDED)
-    bent = np.abs(np.abs(input_MC) * 1.2 - 0.5) % 1  # at a middle the line bends
-    for column in range(5):
-        step = np.zeros(5, np.float32)
-        step[column] = 2**-9
-        up, down = (mix(input_MC + sign * step, weight_BLCN, *place, BANDED)[0] for sign in (1, -1))
-        smooth = (bent[:, column] > 0.01) & (bent[:, column] < 0.99) & (np.abs(input_MC[:, column]) > 0.01)
-        np.testing.assert_allclose(((up - down) / 2**-8)[smooth], slope_MC[smooth, column], atol=2e-3, rtol=2e-3)
-        assert smooth.sum() > 40
+def test_the_mix_is_the_sum_of_inputs_with_the_mean_of_their_weights() -> None:
+    input_MC, weight_BRC, batch_M, row_MS = case()
+    odds_M, slope_MC = mix(input_MC, weight_BRC, batch_M, row_MS)
+    mean_MC = np.stack([weight_BRC[b, row_S].mean(0) for b, row_S in zip(batch_M, row_MS, strict=True)])
+    np.testing.assert_allclose(slope_MC, mean_MC, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(odds_M, (mean_MC * input_MC).sum(1), rtol=1e-4, atol=1e-5)
+    alone_M, _ = mix(input_MC, weight_BRC[:1], batch_M, row_MS)
+    np.testing.assert_array_equal(alone_M[batch_M == 0], odds_M[batch_M == 0])
 
 
 def test_the_gradient_for_the_weights_is_exact() -> None:
     """The log odds are linear in the weights."""
-    input_MC, weight_BLCN, place = case()
+    input_MC, weight_BRC, batch_M, row_MS = case()
     slope_M = np.random.default_rng(1).normal(size=len(input_MC))
-    odds_M, _ = mix(input_MC, weight_BLCN, *place, BANDED)
-    gradient = mix_gradient(slope_M, input_MC, *place, BANDED, 2, 6)
-    np.testing.assert_allclose((gradient * weight_BLCN).sum(), slope_M @ odds_M, rtol=1e-5)
-    other = np.random.default_rng(2).normal(size=weight_BLCN.shape)
-    change_M = mix(input_MC, weight_BLCN + other, *place, BANDED)[0] - odds_M
-    np.testing.assert_allclose((gradient * other).sum(), slope_M @ change_M, rtol=1e-5)
+    odds_M, _ = mix(input_MC, weight_BRC, batch_M, row_MS)
+    gradient_BRC = mix_gradient(slope_M, input_MC, batch_M, row_MS, 2)
+    np.testing.assert_allclose((gradient_BRC * weight_BRC).sum(), slope_M @ odds_M, rtol=1e-4)
+    other = np.random.default_rng(2).normal(size=weight_BRC.shape)
+    change_M = mix(input_MC, weight_BRC + other, batch_M, row_MS)[0] - odds_M
+    np.testing.assert_allclose((gradient_BRC * other).sum(), slope_M @ change_M, rtol=1e-4)
+
+
+def test_rows_are_in_their_sets() -> None:
+    rng = np.random.default_rng(0)
+    place_M = np.sort(rng.integers(16, size=200))
+    found_MS = rows(
+        rng.normal(scale=8, size=200).astype(np.float32), rng.integers(30, size=200), place_M, rng.exponential(size=16),
+        rng.integers(8, size=16), rng.integers(40, size=16),
+    )  # fmt: skip
+    assert found_MS.min() >= 0
+    assert found_MS.max() < ROWS
+    assert all(found_MS[:, s].max() < found_MS[:, s + 1].min() for s in range(SETS - 1))
+    assert {kind(byte) for byte in range(256)} == set(range(8))

@@ -16,8 +16,8 @@ from fastweights.models.memory.vocabulary import Vocabulary, vocabulary
 from fastweights.models.registry import LanguageModel
 
 BesideHead = OnlineMix | DeltaRule | GradientLearner
-_STAY = (0.3, 0.3, 0.3)  # "ngram": a sum with weights that stay
-FIXED = MixConfig(rate=(0.0, 0.0, 0.0), map_rate=0.0, trust=_STAY, trust_long=_STAY)
+FIXED = MixConfig(rate=0.0, map_rate=0.0, trust=0.3, trust_long=0.3)
+"""``ngram``: a sum with weights that stay."""
 
 
 def beside_head(

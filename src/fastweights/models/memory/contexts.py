@@ -33,17 +33,21 @@ class Words:
     """The word that is being written and the one before it, in any case of letters, by the bytes of each token.
 
     A word is letters, digits, underscores and bytes beyond ASCII; its hash is a polynomial modulo 2 ** 64.
+    ``last_V``: each token's last byte, 0 of an empty one.
     """
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         ends = [len(piece.rstrip(_WORD_BYTES)) for piece in pieces]  # where the word that a token ends in begins
         self._begins_V = np.array([end > 0 for end in ends])
         self._inside_V = np.array([end < len(piece) for end, piece in zip(ends, pieces, strict=True)])
+        self._bytes_V = np.array([len(p) - end for end, p in zip(ends, pieces, strict=True)])
+        self.last_V = np.array([piece[-1] if piece else 0 for piece in pieces])
         self._code_V = np.array([_polynomial(p[end:].lower()) for end, p in zip(ends, pieces, strict=True)], np.uint64)
 
-    def hashes(self, token_BT: Array, before_B2: Array) -> Array:
-        """uint64 ``[B, T, 2]``: of this word and the last; ``before_B2`` are those of the token before."""
-        return _words(token_BT, before_B2, self._begins_V, self._inside_V, self._code_V)
+    def hashes(self, token_BT: Array, before_B3: Array) -> Array:
+        """uint64 ``[B, T, 3]``: this word's hash, the last one's, and how many bytes this one has so far; ``before_B3``
+        are those of the token before."""
+        return _words(token_BT, before_B3, self._begins_V, self._inside_V, self._code_V, self._bytes_V)
 
 
 _WORD_BYTES = bytes(b for b in range(256) if b >= 128 or chr(b).isalnum() or b == ord("_"))
@@ -57,18 +61,21 @@ def _polynomial(piece: bytes) -> int:
 
 
 @compiled
-def _words(token_BT: Array, before_B2: Array, begins_V: Array, inside_V: Array, code_V: Array) -> Array:
+def _words(token_BT: Array, before_B3: Array, begins_V: Array, inside_V: Array, code_V: Array, bytes_V: Array) -> Array:
     B, T = token_BT.shape
-    found = np.empty((B, T, 2), np.uint64)
+    found = np.empty((B, T, 3), np.uint64)
     for b in range(B):
-        now, last = before_B2[b, 0], before_B2[b, 1]
+        now, last, length = before_B3[b, 0], before_B3[b, 1], before_B3[b, 2]
         for t in range(T):
             token = token_BT[b, t]
-            if now != np.uint64(0) and (begins_V[token] or not inside_V[token]):
-                now, last = np.uint64(0), now
+            if begins_V[token] or not inside_V[token]:
+                if now != np.uint64(0):
+                    last = now
+                now, length = np.uint64(0), np.uint64(0)
             if inside_V[token]:
-                now = (np.uint64(0) if begins_V[token] else now * _WORD) + code_V[token]
-            found[b, t, 0], found[b, t, 1] = now, last
+                now = now * _WORD + code_V[token]
+                length += np.uint64(bytes_V[token])
+            found[b, t, 0], found[b, t, 1], found[b, t, 2] = now, last, length
     return found
 
 
@@ -84,18 +91,18 @@ class Contexts:
         self._seed_K = _multipliers(len(orders) + 2)
         self._word_2 = _multipliers(self.past + 3)[-2:].copy()
 
-    def hashes(self, token_BT: Array, past_BP: Array, word_BT2: Array) -> Array:
+    def hashes(self, token_BT: Array, past_BP: Array, word_BT3: Array) -> Array:
         """uint64 ``[B, T, K]`` of the contexts that end in each token; in ``past_BP`` tokens plus one, 0 for none.
 
         The orders, then the word so far, then that with the word before it (both with the last token).
         """
         seen_BS = np.concatenate([past_BP, token_BT + 1], axis=1).astype(np.uint64)
-        return _contexts(seen_BS, word_BT2, self._orders, self._by_age, self._seed_K, self._word_2)
+        return _contexts(seen_BS, word_BT3, self._orders, self._by_age, self._seed_K, self._word_2)
 
 
 @compiled
-def _contexts(seen_BS: Array, word_BT2: Array, orders: Array, by_age: Array, seed_K: Array, word_2: Array) -> Array:
-    B, T = word_BT2.shape[:2]
+def _contexts(seen_BS: Array, word_BT3: Array, orders: Array, by_age: Array, seed_K: Array, word_2: Array) -> Array:
+    B, T = word_BT3.shape[:2]
     J, past = len(orders), len(by_age) - 1
     found = np.empty((B, T, J + 2), np.uint64)
     for b in range(B):
@@ -106,9 +113,9 @@ def _contexts(seen_BS: Array, word_BT2: Array, orders: Array, by_age: Array, see
                 if age + 1 == orders[j]:
                     found[b, t, j] = total
                     j += 1
-            word = seen_BS[b, t + past] * by_age[0] + word_BT2[b, t, 0] * word_2[0]
+            word = seen_BS[b, t + past] * by_age[0] + word_BT3[b, t, 0] * word_2[0]
             found[b, t, J] = word
-            found[b, t, J + 1] = word + word_BT2[b, t, 1] * word_2[1]
+            found[b, t, J + 1] = word + word_BT3[b, t, 1] * word_2[1]
             for k in range(J + 2):
                 mixed = found[b, t, k] + seed_K[k]
                 found[b, t, k] = (mixed ^ (mixed >> _FIRST)) * _MIX_A

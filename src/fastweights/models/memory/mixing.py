@@ -1,11 +1,11 @@
 """The mix: a gated linear sum of log odds (M. Mahoney, PAQ, 2005; C. Mattern, 2012).
 
-Each input has a weight for how sure it is and for how strange the text is to the frozen model (the level: its mean loss
-over the last tokens), so that trust in what was learned of a foreign text is not trust where the frozen model is right.
-There is a weight at the middle of each band of sureness, and between two middles the weight lies on a line: with a step
-at the border of two bands, an input that grows a little there would make a jump, which no shorter write makes smaller.
+An input's weight is the mean of five, each chosen by something else that is known before a decision and that no fast
+weight moves: how sure the frozen model is, how it fared on the token before, what kind of character the last one is,
+how long the word so far is, and how deep in the token tree the decision lies. A choice by what was learned would make a
+jump where it changes, which no shorter write makes smaller.
 
-Legend: B sequences, T positions, M decisions, C inputs, L levels, N bands.
+Legend: B sequences, T positions, M decisions, C inputs, S sets of weights, R their rows, P counted positions.
 """
 
 from __future__ import annotations
@@ -19,75 +19,75 @@ from numpy.typing import NDArray
 from fastweights.layers.compiled import compiled
 
 Array = NDArray[Any]
-LEVELS, WINDOW = 3, 32  # WINDOW: tokens of the mean loss
-_STRANGE = (0.45, 0.75)  # of log V: from here on a text is half known, and unknown
-_FAMILIAR, _TOKENS = 0.25, 12.0  # what the mean begins with: so much of log V, for so many tokens
-_PER_BAND = 1.2  # bands to a nat
+_SURE, _FARED = (1.0, 2.0, 3.0, 4.0, 5.0), (0.0125, 0.0375, 0.1, 0.2, 0.375, 0.625, 0.875)  # nats; shares of log V
+_KINDS, _LENGTHS, _DEPTHS = 8, 8, 8
+_FIRST = np.cumsum([0, len(_SURE) + 1, len(_FARED) + 1, _KINDS, _LENGTHS, _DEPTHS])
+SETS, ROWS = 5, int(_FIRST[-1])
+FAMILIAR = 0.25
+"""What the frozen model's last loss begins as, as a share of log V."""
+
+
+def kind(last: int) -> int:
+    """Of a character, by its byte."""
+    if last >= 128:
+        return 5
+    of = chr(last)
+    if of.islower() or of.isupper():
+        return 0 if of.islower() else 1
+    return 2 if of == " " else 3 if of == "\n" else 4 if of.isdigit() else 6 if of in ",.;:!?" else 7
 
 
 @compiled
-def mix(input_MC: Array, weight_BLCN: Array, batch_M: Array, level_M: Array, banded_C: Array) -> tuple[Array, Array]:
+def rows(frozen_M: Array, depth_M: Array, place_M: Array, fared_P: Array, kind_P: Array, length_P: Array) -> Array:
+    """``[M, S]``: the rows of the weights that each decision's are the mean of."""
+    found = np.empty((len(frozen_M), SETS), np.int64)
+    for m in range(len(frozen_M)):
+        p, sure, fared = place_M[m], 0, 0
+        for border in _SURE:
+            sure += abs(frozen_M[m]) >= border
+        for border in _FARED:
+            fared += fared_P[p] >= border
+        found[m, 0], found[m, 1], found[m, 2] = sure, _FIRST[1] + fared, _FIRST[2] + kind_P[p]
+        found[m, 3] = _FIRST[3] + min(length_P[p], _LENGTHS - 1)
+        found[m, 4] = _FIRST[4] + min(depth_M[m], _DEPTHS - 1)
+    return found
+
+
+@compiled
+def mix(input_MC: Array, weight_BRC: Array, batch_M: Array, row_MS: Array) -> tuple[Array, Array]:
     """Log odds fp64 ``[M]``, and how they change with each input, fp32 ``[M, C]``.
 
-    Weights of one sequence (B = 1) are those of all. Inputs where ``banded_C`` is False have the first band's weight.
+    Weights of one sequence (B = 1) are those of all.
     """
     M, C = input_MC.shape
-    odds_M, slope_MC = np.empty(M), np.empty((M, C), np.float32)
+    odds_M, slope_MC = np.zeros(M), np.zeros((M, C), np.float32)
     for m in range(M):
-        b = batch_M[m] if len(weight_BLCN) > 1 else 0
-        odds = 0.0
+        b = batch_M[m] if len(weight_BRC) > 1 else 0
         for c in range(C):
-            x, weight_N = input_MC[m, c], weight_BLCN[b, level_M[m], c]
-            low, high, part = _between(x, len(weight_N), banded_C[c])
-            rise = weight_N[high] - weight_N[low]
-            weight = weight_N[low] + part * rise
-            odds += weight * x
-            slope_MC[m, c] = weight + _PER_BAND * abs(x) * rise
-        odds_M[m] = odds
+            slope_MC[m, c] = weight_of(weight_BRC[b], row_MS[m], c)
+            odds_M[m] += slope_MC[m, c] * input_MC[m, c]
     return odds_M, slope_MC
 
 
 @compiled
-def mix_gradient(
-    slope_M: Array, input_MC: Array, batch_M: Array, level_M: Array, banded_C: Array, batch: int, bands: int
-) -> Array:
-    """For the weights, fp32 ``[B, L, C, N]``, of something that changes with the log odds by ``slope_M``."""
+def weight_of(weight_RC: Array, row_S: Array, c: int) -> float:
+    """Of an input."""
+    total = np.float32(0)
+    for row in row_S:
+        total += weight_RC[row, c]
+    return total / np.float32(SETS)
+
+
+@compiled
+def mix_gradient(slope_M: Array, input_MC: Array, batch_M: Array, row_MS: Array, batch: int) -> Array:
+    """For the weights, fp32 ``[B, R, C]``, of something that changes with the log odds by ``slope_M``."""
     M, C = input_MC.shape
-    found = np.zeros((batch, LEVELS, C, bands))
+    found = np.zeros((batch, ROWS, C))
     for m in range(M):
-        for c in range(C):
-            x, found_N = input_MC[m, c], found[batch_M[m], level_M[m], c]
-            low, high, part = _between(x, bands, banded_C[c])
-            found_N[low] += slope_M[m] * x * (1 - part)
-            found_N[high] += slope_M[m] * x * part
+        for row in row_MS[m]:
+            for c in range(C):
+                found[batch_M[m], row, c] += slope_M[m] / SETS * input_MC[m, c]
     return found.astype(np.float32)
-
-
-@compiled
-def _between(x: float, bands: int, banded: bool) -> tuple[int, int, float]:
-    """Between which two weights an input's lies, and how far."""
-    sure = min(abs(x) * _PER_BAND - 0.5, bands - 1.0) if banded else 0.0
-    if not sure > 0:
-        return 0, 0, 0.0
-    band = int(sure)
-    return band, min(band + 1, bands - 1), sure - band
-
-
-@compiled
-def level(loss_BS: Array, uniform: float) -> Array:
-    """How strange the text is after each ``WINDOW`` entries (below 0: not read): 0, 1 or 2, ``[B, S - WINDOW + 1]``."""
-    B, S = loss_BS.shape
-    found = np.zeros((B, S - WINDOW + 1), np.int64)
-    for b in range(B):
-        for t in range(S - WINDOW + 1):
-            total, count = _FAMILIAR * _TOKENS, _TOKENS
-            for s in range(t, t + WINDOW):
-                if loss_BS[b, s] >= 0:
-                    total += loss_BS[b, s] / uniform
-                    count += 1
-            for border in _STRANGE:
-                found[b, t] += total / count > border
-    return found
 
 
 @compiled

@@ -7,8 +7,12 @@ last after it (:mod:`successors`); and what a map beside the head changes, which
 An unseen context says 0 and the map begins at 0, so a session that has read nothing answers as the frozen model. The
 mix follows the gradient of the loss with Adagrad's rate, so that what does not help is turned down.
 
+A chunk's proposal is made of one step a token (:mod:`token_steps`): each is predicted, then learned from, so that the
+tables and the mix do not depend on where chunks end; the map takes one step a chunk.
+
 Legend: B sequences, T positions, P counted positions, K short and J long contexts, M decisions, U entries that a chunk
-touches, C inputs of the mix, L levels, N bands, V vocabulary (in the order of the tree's leaves), R features.
+touches, C inputs of the mix, S sets and R rows of its weights, V
+vocabulary (in the order of the tree's leaves), F features.
 """
 
 from __future__ import annotations
@@ -26,14 +30,14 @@ from torch import Tensor
 from fastweights.core.learner import InnerOutput, Proposal
 from fastweights.core.state import Chunk, FastState, Weights, add
 from fastweights.core.table import RowDelta, Table
-from fastweights.layers.compiled import compiled
 from fastweights.models.adapted_lm import RecurrentLM
 from fastweights.models.memory import successors
 from fastweights.models.memory.adapter import Adapter
 from fastweights.models.memory.contexts import Contexts, Words, at_nodes, distinct
-from fastweights.models.memory.mixing import LEVELS, WINDOW, level, mix, mix_gradient, nats, sigmoid
+from fastweights.models.memory.mixing import FAMILIAR, ROWS, kind, mix, mix_gradient, rows
 from fastweights.models.memory.successors import Places
-from fastweights.models.memory.token_tree import LIMIT, Split, TokenTree
+from fastweights.models.memory.token_steps import inputs, learn, losses, paths, scattered, slopes
+from fastweights.models.memory.token_tree import Split, TokenTree
 
 Array = NDArray[Any]
 LOGIT, RUN, MAP, GATE = "ngram.logit", "ngram.run", "adapter.map", "mix.gate"
@@ -46,28 +50,26 @@ class MixConfig:
     table of decisions has ``2 ** bits`` entries of 4 bytes and a count, that of runs half as many, of 8 bytes.
 
     ``prior_count`` is how many observations of "even" a decision begins with, ``horizon`` where its rate stops falling;
-    ``trust`` and ``trust_long`` are a context's first weight in the mix at each level, ``trust_map`` the map's;
-    ``rate`` is Adagrad's at each level (0: the mix stays as it is), ``bands`` how many degrees of sureness have weights
-    of their own, ``map_rate`` the map's step (0: there is none).
+    ``trust``, ``trust_long`` and ``trust_map`` are the first weights in the mix; ``rate`` is Adagrad's (0: the mix
+    stays as it is), ``map_rate`` the map's step (0: there is none).
     """
 
     short: tuple[int, ...] = (1, 2, 3, 4)
     long: tuple[int, ...] = (6, 8, 12, 16, 20, 24, 32)
     bits: int = 22
-    prior_count: float = 0.4
+    prior_count: float = 0.2
     horizon: float = 30.0
-    trust: tuple[float, float, float] = (0.03, 0.2, 0.25)
-    trust_long: tuple[float, float, float] = (0.6, 0.8, 0.8)
-    trust_map: float = 0.7
-    rate: tuple[float, float, float] = (0.06, 0.2, 0.2)
-    bands: int = 6
-    map_rate: float = 0.2
+    trust: float = 0.05
+    trust_long: float = 0.15
+    trust_map: float = 0.5
+    rate: float = 0.1
+    map_rate: float = 0.8
 
 
 class Decisions(NamedTuple):
     """What no fast weight touches of a chunk. ``place_M``: of a decision among the counted positions ``position_P``
-    (of B * T); ``level_M``: its level; ``rows_U`` and ``inverse_MK``: its entries;
-    ``tokens_B`` counts; ``leaf_BTV``: the frozen logits in the order of leaves; ``z_BTR``: the map's features."""
+    (of B * T); ``row_MS``: its weights in the mix; ``rows_U`` and ``inverse_MK``: its entries;
+    ``tokens_B`` counts; ``leaf_BTV``: the frozen logits in the order of leaves; ``z_BTF``: the map's features."""
 
     batch_M: Array
     place_M: Array
@@ -76,7 +78,7 @@ class Decisions(NamedTuple):
     depth_M: Array
     bit_M: Array
     frozen_M: Array
-    level_M: Array
+    row_MS: Array
     rows_U: Array
     inverse_MK: Array
     runs: Places
@@ -84,12 +86,13 @@ class Decisions(NamedTuple):
     position_P: Array
     tokens_B: Array
     leaf_BTV: Array
-    z_BTR: Tensor | None
+    z_BTF: Tensor | None
 
 
 class _Read(NamedTuple):
+    """Under weights that stay."""
+
     input_MC: Array
-    old_BU: Array  # the table of decisions at its rows
     side_MJ: Array  # of the long contexts, what their strength is multiplied by
     adapted: Split | None  # the logits with the map
     odds_M: Array
@@ -100,9 +103,10 @@ class _Read(NamedTuple):
 class OnlineMix:
     """A :class:`~fastweights.core.learner.Learner`: ``lm`` in eval mode, its tables on the CPU.
 
-    The carry is ``{"lm", "last_B", "past_BP", "word_B2", "loss_BW"}``: the model's, the last token (its successor is
-    not known yet), the tokens before it plus one, the words, and the frozen model's last losses, oldest first (below 0:
-    not read yet). A proposal has no ``grads``: most of a write follows closed forms. ``sample``: tokens of a text that
+    The carry is ``{"lm", "last_B", "past_BP", "word_B3", "fared_B"}``: the model's, the last token (its successor is
+    not known yet), the tokens before it plus one, the words (:class:`~fastweights.models.memory.contexts.Words`), and
+    the frozen model's loss on the last token as a share of log V. A proposal's ``output`` is of reading while learning;
+    it has no ``grads``: most of a write follows closed forms. ``sample``: tokens of a text that
     ships, for the adapter.
     """
 
@@ -131,35 +135,34 @@ class OnlineMix:
         short, long = len(self.config.short), len(self.config.long)
         return np.r_[:short, short + long, short + long + 1], np.arange(short, short + long)
 
-    @cached_property
-    def banded_C(self) -> Array:
-        """Which inputs of the mix are contexts."""
-        contexts = 2 + len(self.config.short) + len(self.config.long)
-        return np.array([False] + [True] * contexts + [False] * bool(self.config.map_rate))
+    @property
+    def size(self) -> int:
+        """Inputs of the mix."""
+        return 3 + len(self.config.short) + len(self.config.long) + bool(self.config.map_rate)
 
     @cached_property
-    def _rate_L11(self) -> Tensor:
-        return torch.tensor(self.config.rate)[:, None, None]
+    def _kind_V(self) -> Array:
+        return np.array([kind(last) for last in self.words.last_V])
 
     # ------------------------------------------------------------ the learner
 
     def init(self, batch: int = 1) -> FastState:
         c, size = self.config, 2**self.config.bits
         K, J = len(c.short) + 2, len(c.long)
-        gate_BLCN = torch.ones(batch, LEVELS, 1 + K + J + bool(c.map_rate), c.bands)
-        gate_BLCN[:, :, 1 : 1 + K] = torch.tensor(c.trust)[:, None, None]
-        gate_BLCN[:, :, 1 + K : 1 + K + J] = torch.tensor(c.trust_long)[:, None, None]
-        weights = {LOGIT: Table.zeros(batch, size), RUN: Table.zeros(batch, size // 2, tagged=True), GATE: gate_BLCN}
+        gate_BRC = torch.ones(batch, ROWS, self.size)
+        gate_BRC[:, :, 1 : 1 + K] = c.trust
+        gate_BRC[:, :, 1 + K : 1 + K + J] = c.trust_long
+        weights = {LOGIT: Table.zeros(batch, size), RUN: Table.zeros(batch, size // 2, tagged=True), GATE: gate_BRC}
         if c.map_rate:
-            gate_BLCN[:, :, -1] = c.trust_map
+            gate_BRC[:, :, -1] = c.trust_map
             weights[MAP] = self.adapter.init(batch)
-        rule = {"count": {LOGIT: Table.zeros(batch, size, torch.uint8)}, "square": {GATE: torch.ones_like(gate_BLCN)}}
+        rule = {"count": {LOGIT: Table.zeros(batch, size, torch.uint8)}, "square": {GATE: torch.ones_like(gate_BRC)}}
         carry = {
             "lm": self.lm.init_carry(batch),
             "last_B": torch.full((batch,), self.bos, device=self.device),
             "past_BP": torch.zeros(batch, self.contexts.past, dtype=torch.int64),
-            "word_B2": torch.zeros(batch, 2, dtype=torch.int64),
-            "loss_BW": torch.full((batch, WINDOW), -1.0),
+            "word_B3": torch.zeros(batch, 3, dtype=torch.int64),
+            "fared_B": torch.full((batch,), FAMILIAR),
         }
         return FastState(weights, rule, carry)
 
@@ -179,34 +182,42 @@ class OnlineMix:
             raise ValueError("the online mix learns in closed form, without a graph: leave create_graph out")
         features = self.prepare(chunk, state.carry).inputs[FEATURES]
         d: Decisions = features["decisions"]
-        read = self._read(state.weights, d)
-        before = state.weights
-        experts, count = self._expert_delta(state, d, read.old_BU)
-        sum_BLCN = self._gate_gradient(d, read, -_slopes(read.odds_M, d.bit_M))
-        square_BLCN = state.rule["square"][GATE] + sum_BLCN * sum_BLCN
+        before, c, tree = state.weights, self.config, self.tree
+        rows_U, counts = torch.from_numpy(d.rows_U), state.rule["count"][LOGIT]
+        of_all = rows_U.expand(len(d.tokens_B), -1)
+        old_BU, count_BU = before[LOGIT].read(of_all).numpy(), counts.read(of_all).numpy()
+        runs = successors.entries(before[RUN], d.runs)
+        value_BU, (run_BU, tag_BU) = old_BU.copy(), (part.copy() for part in runs)
+        gate_BRC, square_BRC = before[GATE].clone(), state.rule["square"][GATE].clone()
+        adapted, added_M = self._adapted(before, d)
+        sum_B = learn(
+            d.frozen_M, added_M, d.bit_M, d.place_M, d.node_M, d.depth_M, d.inverse_MK, d.row_MS, d.runs.batch_P,
+            d.target_P, d.runs.check_PJ, d.runs.inverse_PJ, tree.node_VD, tree.bit_VD, tree.on_VD, c.prior_count,
+            c.horizon, c.rate, value_BU, count_BU, run_BU, tag_BU, gate_BRC.numpy(), square_BRC.numpy(),
+        )  # fmt: skip
         delta: dict[str, Any] = {
-            LOGIT: experts,
-            RUN: successors.write(before[RUN], d.runs, d.target_P),
-            GATE: self._rate_L11 * sum_BLCN / square_BLCN.sqrt(),
+            LOGIT: RowDelta(rows_U, torch.from_numpy(value_BU - old_BU)),
+            RUN: successors.change(d.runs, runs, (run_BU, tag_BU)),
+            GATE: gate_BRC - before[GATE],
         }
-        if read.adapted is not None:
-            assert d.z_BTR is not None
-            delta[MAP] = self.adapter.step(self._errors(d, read.adapted), d.z_BTR, self.config.map_rate)
-        rule = {"count": {LOGIT: count}, "square": {GATE: square_BLCN}}
-        table = before[LOGIT].replaced(experts.rows_N, torch.from_numpy(read.old_BU) + experts.values_BN)
+        if adapted is not None:
+            assert d.z_BTF is not None
+            delta[MAP] = self.adapter.step(self._errors(d, adapted), d.z_BTF, c.map_rate)
+        table = before[LOGIT].replaced(rows_U, torch.from_numpy(old_BU) + delta[LOGIT].values_BN)
         weights = {**add({k: w for k, w in before.items() if k != LOGIT}, delta), LOGIT: table}
+        rule = {"count": {LOGIT: counts.replaced(rows_U, torch.from_numpy(count_BU))}, "square": {GATE: square_BRC}}
         after = FastState({name: weights[name] for name in before}, rule, features["carry"], state.step + 1)
-        output = InnerOutput(self._loss_B(d, read), features["carry"])
+        output = InnerOutput(_means(sum_B, d), features["carry"])
         return Proposal(state, delta, after, replace(state, carry=features["carry"]), output, None)
 
     def score(self, state: FastState, chunk: Chunk) -> Tensor:
         d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
-        return self._loss_B(d, self._read(state.weights, d))
+        return _loss_B(d, self._read(state.weights, d))
 
     def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
         d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
         read = self._read(state.weights, d)
-        return self._loss_B(d, read), self._grads(d, read)
+        return _loss_B(d, read), self._grads(d, read)
 
     # ------------------------------------------------------------ parts
 
@@ -216,73 +227,75 @@ class OnlineMix:
         mask_BT, past_BP, B, T = chunk.mask_BT.cpu().numpy(), carry["past_BP"].numpy(), *targets_BT.shape
         position_P = mask_BT.ravel().nonzero()[0]
         target_P = targets_BT.ravel()[position_P]
-        place_M, depth_M, node_M, bit_M = _paths(target_P, self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD)
+        place_M, depth_M, node_M, bit_M = paths(target_P, self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD)
         position_M = position_P[place_M]
         batch_M = position_M // T
-        word_BT2 = self.words.hashes(tokens_BT, carry["word_B2"].numpy().view(np.uint64))
-        hash_PK = self.contexts.hashes(tokens_BT, past_BP, word_BT2).reshape(B * T, -1)[position_P]
+        word_BT3 = self.words.hashes(tokens_BT, carry["word_B3"].numpy().view(np.uint64))
+        hash_PK = self.contexts.hashes(tokens_BT, past_BP, word_BT3).reshape(B * T, -1)[position_P]
         short, long = self.columns
         rows_U, inverse_MK = distinct(at_nodes(hash_PK[:, short], place_M, node_M, self.config.bits))
         leaf_BTV = logits_BTV[:, :, self.tree.leaf_V]
         frozen_M = self.tree.split(leaf_BTV.reshape(B * T, -1)).log_odds(self.tree, position_M, node_M)
-        loss_BT = _losses(frozen_M, bit_M, position_M, B * T).reshape(B, T)
-        loss_BS = np.concatenate([carry["loss_BW"].numpy(), np.where(mask_BT, loss_BT, -1)], axis=1, dtype=np.float32)
-        level_M = level(loss_BS[:, :-1].copy(), math.log(self.tree.nodes + 1)).ravel()[position_M]
+        loss_BT = losses(frozen_M, bit_M, position_M, B * T).reshape(B, T) / math.log(self.tree.nodes + 1)
+        fared_BS = np.column_stack([carry["fared_B"].numpy(), np.where(mask_BT, loss_BT, FAMILIAR)])
+        row_MS = rows(
+            frozen_M, depth_M, place_M, fared_BS[:, :-1].ravel()[position_P],
+            self._kind_V[tokens_BT].ravel()[position_P], word_BT3[:, :, 2].ravel()[position_P].astype(np.int64),
+        )  # fmt: skip
         runs = successors.places(hash_PK[:, long], position_P // T, self.config.bits - 1)
         seen_BS = np.concatenate([past_BP, tokens_BT + 1], axis=1)
         context = {
             "past_BP": torch.from_numpy(seen_BS[:, seen_BS.shape[1] - self.contexts.past :].copy()),
-            "word_B2": torch.from_numpy(word_BT2[:, -1].view(np.int64).copy()),
-            "loss_BW": torch.from_numpy(loss_BS[:, -WINDOW:].copy()),
+            "word_B3": torch.from_numpy(word_BT3[:, -1].view(np.int64).copy()),
+            "fared_B": torch.from_numpy(fared_BS[:, -1].astype(np.float32)),
         }
         tokens_B = mask_BT.sum(1)
         return Decisions(
-            batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, level_M, rows_U, inverse_MK, runs, target_P,
+            batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, row_MS, rows_U, inverse_MK, runs, target_P,
             position_P, tokens_B, leaf_BTV, self.adapter.features(h_BTD) if self.config.map_rate else None,
         ), context  # fmt: skip
 
+    def _adapted(self, weights: Weights, d: Decisions) -> tuple[Split | None, Array]:
+        """The distribution with the map, and what it adds to each decision's log odds; without one, neither."""
+        if d.z_BTF is None:
+            return None, np.zeros(0, np.float32)
+        with torch.no_grad():
+            leaf_BTV = d.leaf_BTV + self.adapter.added(_own(weights[MAP]), d.z_BTF).numpy()
+        adapted = self.tree.split(leaf_BTV.reshape(-1, leaf_BTV.shape[2]))
+        return adapted, adapted.log_odds(self.tree, d.position_M, d.node_M) - d.frozen_M
+
     def _read(self, weights: Weights, d: Decisions) -> _Read:
         table: Table = weights[LOGIT]
-        old_BU = table.read(torch.from_numpy(d.rows_U).expand(table.shape[0], -1)).numpy()
-        token_PJ, strength_PJ = successors.read(weights[RUN], d.runs)
+        value_BU = table.read(torch.from_numpy(d.rows_U).expand(table.shape[0], -1)).numpy()
+        at, entries = d.runs, successors.entries(weights[RUN], d.runs)
         input_MC, side_MJ = inputs(
-            len(self.banded_C), d.frozen_M, old_BU, d.batch_M, d.inverse_MK, token_PJ, strength_PJ, d.place_M, d.node_M,
-            d.depth_M, self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD,
+            self.size, d.frozen_M, value_BU, d.batch_M, d.inverse_MK,
+            *successors.read(*entries, at.batch_P, at.check_PJ, at.inverse_PJ), d.place_M, d.node_M, d.depth_M,
+            self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD,
         )  # fmt: skip
-        adapted = None
-        if d.z_BTR is not None:
-            with torch.no_grad():
-                leaf_BTV = d.leaf_BTV + self.adapter.added(_own(weights[MAP]), d.z_BTR).numpy()
-            adapted = self.tree.split(leaf_BTV.reshape(-1, leaf_BTV.shape[2]))
-            input_MC[:, -1] = adapted.log_odds(self.tree, d.position_M, d.node_M) - d.frozen_M
-        odds_M, slope_MC = mix(input_MC, _own(weights[GATE]).numpy(), d.batch_M, d.level_M, self.banded_C)
-        return _Read(input_MC, old_BU, side_MJ, adapted, odds_M, slope_MC)
-
-    def _loss_B(self, d: Decisions, read: _Read) -> Tensor:
-        sum_B = _losses(read.odds_M, d.bit_M, d.batch_M, len(d.tokens_B))
-        return torch.from_numpy((sum_B / np.maximum(d.tokens_B, 1)).astype(np.float32))
+        adapted, added_M = self._adapted(weights, d)
+        if adapted is not None:
+            input_MC[:, -1] = added_M
+        odds_M, slope_MC = mix(input_MC, _own(weights[GATE]).numpy(), d.batch_M, d.row_MS)
+        return _Read(input_MC, side_MJ, adapted, odds_M, slope_MC)
 
     def _grads(self, d: Decisions, read: _Read) -> Weights:
         """Of the mean loss a token."""
-        share_M = _slopes(read.odds_M, d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
+        share_M = slopes(read.odds_M, d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
         share_MC = share_M[:, None] * read.slope_MC
         B, U, K = len(d.tokens_B), len(d.rows_U), d.inverse_MK.shape[1]
-        values_BU = _scattered(share_MC, d.batch_M, d.inverse_MK, B, U)
+        values_BU = scattered(share_MC, d.batch_M, d.inverse_MK, B, U)
         share_MC[:, 1 + K : 1 + K + read.side_MJ.shape[1]] *= read.side_MJ
         grads: dict[str, Any] = {
             LOGIT: RowDelta(torch.from_numpy(d.rows_U), torch.from_numpy(values_BU)),
             RUN: successors.gradient(d.runs, B, d.place_M, share_MC, 1 + K),
-            GATE: self._gate_gradient(d, read, share_M),
+            GATE: torch.from_numpy(mix_gradient(share_M, read.input_MC, d.batch_M, d.row_MS, B)),
         }
         if read.adapted is not None:
-            assert d.z_BTR is not None
+            assert d.z_BTF is not None
             g_TV = read.adapted.pullback(self.tree, d.position_M, d.node_M, share_MC[:, -1].copy())
-            grads[MAP] = self.adapter.pullback(torch.from_numpy(g_TV.reshape(d.leaf_BTV.shape)), d.z_BTR)
+            grads[MAP] = self.adapter.pullback(torch.from_numpy(g_TV.reshape(d.leaf_BTV.shape)), d.z_BTF)
         return grads
-
-    def _gate_gradient(self, d: Decisions, read: _Read, slope_M: Array) -> Tensor:
-        shape = len(d.tokens_B), self.config.bands
-        return torch.from_numpy(mix_gradient(slope_M, read.input_MC, d.batch_M, d.level_M, self.banded_C, *shape))
 
     def _errors(self, d: Decisions, adapted: Split) -> Tensor:
         """Softmax less target, 0 where nothing counts: ``[B, T, V]``."""
@@ -292,107 +305,16 @@ class OnlineMix:
         error_TV[d.position_P, self.tree.rank_V[d.target_P]] -= 1
         return torch.from_numpy(error_TV.reshape(d.leaf_BTV.shape))
 
-    def _expert_delta(self, state: FastState, d: Decisions, old_BU: Array) -> tuple[RowDelta, Table]:
-        """What all decisions of the chunk together make of their entries, in any order: the mean with its count."""
-        counts, rows_U = state.rule["count"][LOGIT], torch.from_numpy(d.rows_U)
-        count_BU = counts.read(rows_U.expand(len(old_BU), -1)).numpy()
-        c = self.config
-        values_BU, newer_BU = _counted(old_BU, count_BU, d.batch_M, d.inverse_MK, d.bit_M, c.prior_count, c.horizon)
-        newer = counts.replaced(rows_U, torch.from_numpy(newer_BU))
-        return RowDelta(rows_U, torch.from_numpy(values_BU)), newer
-
 
 def _own(weight: Tensor) -> Tensor:
     """Of a weight that all sequences share, the one."""
     return weight if weight.stride(0) else weight[:1]
 
 
-@compiled
-def _paths(target_P: Array, node_VD: Array, bit_VD: Array, on_VD: Array) -> tuple[Array, Array, Array, Array]:
-    """Of each target's decisions: its place, depth, node and bit."""
-    M = 0
-    for target in target_P:
-        M += on_VD[target].sum()
-    place_M, depth_M, node_M = np.empty(M, np.int64), np.empty(M, np.int64), np.empty(M, np.int64)
-    bit_M, m = np.empty(M, np.float32), 0
-    for p in range(len(target_P)):
-        for depth in range(on_VD.shape[1]):
-            if on_VD[target_P[p], depth]:
-                place_M[m], depth_M[m] = p, depth
-                node_M[m], bit_M[m] = node_VD[target_P[p], depth], bit_VD[target_P[p], depth]
-                m += 1
-    return place_M, depth_M, node_M, bit_M
+def _loss_B(d: Decisions, read: _Read) -> Tensor:
+    return _means(losses(read.odds_M, d.bit_M, d.batch_M, len(d.tokens_B)), d)
 
 
-@compiled
-def inputs(
-    C: int, frozen_M: Array, value_BU: Array, batch_M: Array, inverse_MK: Array, token_PJ: Array, strength_PJ: Array,
-    place_M: Array, node_M: Array, depth_M: Array, node_VD: Array, bit_VD: Array, on_VD: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Of the mix, fp32 ``[M, C]`` without the map's, and the sides of the long contexts' tokens: 1 right, -1 left, 0
-    where a token's path does not come by."""
-    M, K, J = len(frozen_M), inverse_MK.shape[1], token_PJ.shape[1]
-    input_MC, side_MJ = np.empty((M, C), np.float32), np.zeros((M, J), np.float32)
-    for m in range(M):
-        b, p = batch_M[m] if len(value_BU) > 1 else 0, place_M[m]
-        input_MC[m, 0] = frozen_M[m]
-        for k in range(K):
-            input_MC[m, 1 + k] = value_BU[b, inverse_MK[m, k]]
-        for j in range(J):
-            token, depth = token_PJ[p, j], depth_M[m]
-            if token >= 0 and on_VD[token, depth] and node_VD[token, depth] == node_M[m]:
-                side_MJ[m, j] = 2 * bit_VD[token, depth] - 1
-            input_MC[m, 1 + K + j] = strength_PJ[p, j] * side_MJ[m, j]
-    return input_MC, side_MJ
-
-
-@compiled
-def _losses(odds_M: Array, bit_M: Array, at_M: Array, size: int) -> Array:
-    """Sums of the decisions' losses, by ``at_M``: fp64 ``[size]``."""
-    found = np.zeros(size)
-    for m in range(len(odds_M)):
-        found[at_M[m]] += nats(odds_M[m], bit_M[m])
-    return found
-
-
-@compiled
-def _slopes(odds_M: Array, bit_M: Array) -> Array:
-    """Of the decisions' losses for their log odds."""
-    found = np.empty(len(odds_M))
-    for m in range(len(odds_M)):
-        found[m] = sigmoid(odds_M[m]) - bit_M[m]
-    return found
-
-
-@compiled
-def _scattered(share_MC: Array, batch_M: Array, inverse_MK: Array, B: int, U: int) -> Array:
-    """Shares of the short contexts, summed by entry: fp32 ``[B, U]``."""
-    found = np.zeros((B, U))
-    for m in range(len(batch_M)):
-        for k in range(inverse_MK.shape[1]):
-            found[batch_M[m], inverse_MK[m, k]] += share_MC[m, 1 + k]
-    return found.astype(np.float32)
-
-
-@compiled
-def _counted(
-    old_BU: Array, count_BU: Array, batch_M: Array, inverse_MK: Array, bit_M: Array, prior: float, horizon: float
-) -> tuple[Array, Array]:
-    """Changes of entries by the mean of what was seen, each with its count, in any order; and the new counts."""
-    B, U = old_BU.shape
-    change_BU, newer_BU = np.zeros((B, U), np.float32), count_BU.copy()
-    seen_BU, right_BU = np.zeros((B, U)), np.zeros((B, U))
-    for m in range(len(batch_M)):
-        for k in range(inverse_MK.shape[1]):
-            seen_BU[batch_M[m], inverse_MK[m, k]] += 1
-            right_BU[batch_M[m], inverse_MK[m, k]] += bit_M[m]
-    for b in range(B):
-        for u in range(U):
-            seen = seen_BU[b, u]
-            if seen > 0:
-                n = min(float(count_BU[b, u]), horizon) + prior
-                p = sigmoid(old_BU[b, u])
-                odds = math.log((p * n + right_BU[b, u]) / ((1 - p) * n + seen - right_BU[b, u]))
-                change_BU[b, u] = min(max(odds, -LIMIT), LIMIT) - old_BU[b, u]
-                newer_BU[b, u] = min(count_BU[b, u] + seen, 255)
-    return change_BU, newer_BU
+def _means(sum_B: Array, d: Decisions) -> Tensor:
+    """A token."""
+    return torch.from_numpy((sum_B / np.maximum(d.tokens_B, 1)).astype(np.float32))

@@ -41,49 +41,43 @@ def places(hash_PJ: Array, batch_P: Array, bits: int) -> Places:
     return Places(batch_P, check_PJ, rows_U, inverse_PJ)
 
 
-def read(table: Table, at: Places) -> tuple[Array, Array]:
-    """Token (-1: none) and strength ``[P, J]``."""
-    return _read(*_entries(table, at), at.batch_P, at.check_PJ, at.inverse_PJ)
-
-
-def _entries(table: Table, at: Places) -> tuple[Array, Array]:
+def entries(table: Table, at: Places) -> tuple[Array, Array]:
+    """Values and tags ``[B, U]``; of a table that all sequences share (B = 1), its own."""
     values_BU, tags_BU = table.read_tagged(torch.from_numpy(at.rows_U).expand(table.shape[0], -1))
     return values_BU.numpy(), tags_BU.numpy()
 
 
 @compiled
-def _read(value_BU: Array, tag_BU: Array, batch_P: Array, check_PJ: Array, inverse_PJ: Array) -> tuple[Array, Array]:
-    P, J = inverse_PJ.shape
-    token_PJ, strength_PJ = np.full((P, J), -1, np.int64), np.zeros((P, J), np.float32)
-    for p in range(P):
-        b = batch_P[p] if len(value_BU) > 1 else 0
-        for j in range(J):
-            token = (tag_BU[b, inverse_PJ[p, j]] ^ check_PJ[p, j]) - 1  # with another check beyond any token
-            if 0 <= token < 2**_TOKEN_BITS - 1:
-                token_PJ[p, j], strength_PJ[p, j] = token, value_BU[b, inverse_PJ[p, j]]
-    return token_PJ, strength_PJ
-
-
-def write(table: Table, at: Places, target_P: Array) -> RowDelta:
-    """What a chunk makes of its entries: the last token, and how often in a row it came."""
-    delta_BU, tag_BU = _write(*_entries(table, at), at.batch_P, at.check_PJ, at.inverse_PJ, target_P)
-    return RowDelta(torch.from_numpy(at.rows_U), torch.from_numpy(delta_BU), torch.from_numpy(tag_BU))
+def owner(tag: Any, check: Any) -> int:
+    """The token (-1: none) that an entry's tag names to a context."""
+    token = (tag ^ check) - 1  # with another check beyond any token
+    return token if 0 <= token < 2**_TOKEN_BITS - 1 else -1
 
 
 @compiled
-def _write(
-    old_BU: Array, old_tag_BU: Array, batch_P: Array, check_PJ: Array, inverse_PJ: Array, target_P: Array
-) -> tuple[Array, Array]:
-    """Changes (of another owner's entry from 0) and tags."""
-    new_BU, tag_BU = old_BU.copy(), old_tag_BU.copy()
+def confirmed(strength: Any) -> float:
+    """The strength after one more time in a row; from 0 after the first."""
+    return math.log1p(min(_EVEN * math.expm1(strength) + 1, _LONGEST) / _EVEN)
+
+
+@compiled
+def read(value_BU: Array, tag_BU: Array, batch_P: Array, check_PJ: Array, inverse_PJ: Array) -> tuple[Array, Array]:
+    """Token (-1: none) and strength ``[P, J]`` of entries."""
     P, J = inverse_PJ.shape
+    token_PJ, strength_PJ = np.empty((P, J), np.int64), np.zeros((P, J), np.float32)
     for p in range(P):
-        b = batch_P[p]
+        b = batch_P[p] if len(value_BU) > 1 else 0
         for j in range(J):
-            u, tag = inverse_PJ[p, j], check_PJ[p, j] | np.int32(target_P[p] + 1)
-            run = _EVEN * math.expm1(new_BU[b, u]) + 1 if tag == tag_BU[b, u] else 1.0
-            new_BU[b, u], tag_BU[b, u] = math.log1p(min(run, _LONGEST) / _EVEN), tag
-    return np.where(tag_BU == old_tag_BU, new_BU - old_BU, new_BU), tag_BU
+            token_PJ[p, j] = owner(tag_BU[b, inverse_PJ[p, j]], check_PJ[p, j])
+            if token_PJ[p, j] >= 0:
+                strength_PJ[p, j] = value_BU[b, inverse_PJ[p, j]]
+    return token_PJ, strength_PJ
+
+
+def change(at: Places, old: tuple[Array, Array], new: tuple[Array, Array]) -> RowDelta:
+    """Between two sets of entries; of another owner's from 0."""
+    values_BU = np.where(old[1] == new[1], new[0] - old[0], new[0])
+    return RowDelta(torch.from_numpy(at.rows_U), torch.from_numpy(values_BU), torch.from_numpy(new[1]))
 
 
 def gradient(at: Places, batch: int, place_M: Array, share_MC: Array, first: int) -> RowDelta:
