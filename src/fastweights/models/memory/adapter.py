@@ -17,7 +17,7 @@ from torch import Tensor
 from fastweights.models.adapted_lm import RecurrentLM
 
 _RIDGE = 0.1  # of the mean variance of a direction
-_RANK, _ENTRIES = 96, 2**17  # features, and the most weights: fewer features for a large vocabulary
+_RANK, _ENTRIES = 128, 2**17  # features, and the most weights: fewer features for a large vocabulary
 _SIZE = 1000.0  # mean |z|^2: the larger, the more of what a guard's projection takes away is taken from the map
 _PIECE = 512  # tokens read at once
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fastweights.layers.compiled import compiled
 
 Array = NDArray[Any]
-_SURE, _FARED = (1.0, 2.0, 3.0, 4.0, 5.0), (0.0125, 0.0375, 0.1, 0.2, 0.375, 0.625, 0.875)  # nats; shares of log V
-_KINDS, _LENGTHS, _DEPTHS = 8, 8, 8
+_SURE, _FARED = (1.5, 3.0, 4.5), (0.0125, 0.0375, 0.1, 0.2, 0.375, 0.625, 0.875)  # nats; shares of log V
+_KINDS, _LENGTHS, _DEPTHS = 8, 12, 8
 _FIRST = np.cumsum([0, len(_SURE) + 1, len(_FARED) + 1, _KINDS, _LENGTHS, _DEPTHS])
 SETS, ROWS = 5, int(_FIRST[-1])
 FAMILIAR = 0.25

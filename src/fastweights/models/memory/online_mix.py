@@ -59,7 +59,7 @@ class MixConfig:
     bits: int = 22
     prior_count: float = 0.2
     horizon: float = 30.0
-    trust: float = 0.05
+    trust: float = 0.08
     trust_long: float = 0.15
     trust_map: float = 0.5
     rate: float = 0.1
