@@ -60,22 +60,25 @@ def mix(input_MC: Array, weight_BRC: Array, batch_M: Array, row_MS: Array) -> tu
     Weights of one sequence (B = 1) are those of all.
     """
     M, C = input_MC.shape
-    odds_M, slope_MC = np.zeros(M), np.zeros((M, C), np.float32)
+    odds_M, slope_MC = np.empty(M), np.empty((M, C), np.float32)
     for m in range(M):
         b = batch_M[m] if len(weight_BRC) > 1 else 0
-        for c in range(C):
-            slope_MC[m, c] = weight_of(weight_BRC[b], row_MS[m], c)
-            odds_M[m] += slope_MC[m, c] * input_MC[m, c]
+        odds_M[m] = mixed(weight_BRC[b], row_MS[m], input_MC[m], slope_MC[m])
     return odds_M, slope_MC
 
 
 @compiled
-def weight_of(weight_RC: Array, row_S: Array, c: int) -> float:
-    """Of an input."""
-    total = np.float32(0)
+def mixed(weight_RC: Array, row_S: Array, input_C: Array, mean_C: Array) -> float:
+    """Log odds of one decision; ``mean_C`` becomes the inputs' weights."""
+    mean_C[:] = 0
     for row in row_S:
-        total += weight_RC[row, c]
-    return total / np.float32(SETS)
+        for c in range(len(mean_C)):
+            mean_C[c] += weight_RC[row, c]
+    odds = 0.0
+    for c in range(len(mean_C)):
+        mean_C[c] /= SETS
+        odds += mean_C[c] * input_C[c]
+    return odds
 
 
 @compiled

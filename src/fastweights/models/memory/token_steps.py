@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastweights.layers.compiled import compiled
-from fastweights.models.memory.mixing import nats, sigmoid, weight_of
+from fastweights.models.memory.mixing import mixed, nats, sigmoid
 from fastweights.models.memory.successors import confirmed, owner
 from fastweights.models.memory.token_tree import LIMIT
 
@@ -76,8 +76,8 @@ def learn(
     becomes the mean of what was seen with its count, and the mix follows the loss's gradient.
     """
     P, K, J, C, D = len(target_P), inverse_MK.shape[1], inverse_PJ.shape[1], gate_BRC.shape[2], on_VD.shape[1]
-    loss_B, x_DC, error_D, token_J = np.zeros(len(gate_BRC)), np.zeros((D, C)), np.zeros(D), np.empty(J, np.int64)
-    first = 0
+    loss_B, token_J, first = np.zeros(len(gate_BRC)), np.empty(J, np.int64), 0
+    x_DC, error_D, weight_C = np.zeros((D, C), np.float32), np.zeros(D, np.float32), np.zeros(C, np.float32)
     for p in range(P):
         b = batch_P[p]
         for j in range(J):
@@ -94,10 +94,7 @@ def learn(
                     x_C[1 + K + j] *= run_BW[b, inverse_PJ[p, j]]
             if len(added_M):
                 x_C[C - 1] = added_M[m]
-            odds = 0.0
-            for c in range(C):
-                if x_C[c] != 0:
-                    odds += weight_of(gate_BRC[b], row_MS[m], c) * x_C[c]
+            odds = mixed(gate_BRC[b], row_MS[m], x_C, weight_C)
             loss_B[b] += nats(odds, bit_M[m])
             error_D[m - first] = bit_M[m] - sigmoid(odds)
             last += 1
@@ -107,7 +104,7 @@ def learn(
                 value_BU[b, u] = counted(value_BU[b, u], count_BU[b, u], bit_M[m], prior, horizon)
                 count_BU[b, u] = min(count_BU[b, u] + 1, 255)
             if rate > 0:
-                follow(gate_BRC[b], square_BRC[b], row_MS[m], error_D[m - first], x_DC[m - first], rate)
+                follow(gate_BRC[b], square_BRC[b], row_MS[m], error_D[m - first], x_DC[m - first], np.float32(rate))
         for j in range(J):
             w, tag = inverse_PJ[p, j], check_PJ[p, j] | np.int32(target_P[p] + 1)
             run_BW[b, w], tag_BW[b, w] = confirmed(run_BW[b, w] if tag == tag_BW[b, w] else 0.0), tag
@@ -116,14 +113,13 @@ def learn(
 
 
 @compiled
-def follow(gate_RC: Array, square_RC: Array, row_S: Array, error: float, x_C: Array, rate: float) -> None:
+def follow(gate_RC: Array, square_RC: Array, row_S: Array, error: float, x_C: Array, rate: Any) -> None:
     """Adagrad's step of the mix's weights (J. Duchi et al., 2011)."""
     for row in row_S:
         for c in range(len(x_C)):
-            if x_C[c] != 0:
-                step = error * x_C[c]
-                square_RC[row, c] += step * step
-                gate_RC[row, c] += rate * step / math.sqrt(square_RC[row, c])
+            step = error * x_C[c]
+            square_RC[row, c] += step * step
+            gate_RC[row, c] += rate * step / np.sqrt(square_RC[row, c])
 
 
 @compiled
