@@ -31,7 +31,8 @@ class Proposal(NamedTuple):
     """One chunk's write, not yet made.
 
     ``after`` is the state if it is accepted; ``refused`` holds the very same ``weights`` and ``rule`` objects as
-    ``before``, with the carry advanced. ``output`` was computed under ``before``; ``grads`` is the gradient there.
+    ``before``, with the carry advanced. ``output`` was computed under ``before``, or by a learner that takes a step a
+    token under the steps so far; ``grads`` is the gradient under ``before``.
     """
 
     before: FastState

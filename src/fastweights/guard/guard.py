@@ -103,6 +103,8 @@ class Guard:
 
         decision: Decision = "blocked" if blocked else "rolled_back" if refusals else "committed"
         fast = proposal.after if decision == "committed" else _refused(proposal)
+        if decision != "committed":  # what a refused write told of the chunk while it was read does not count
+            evidence = replace(evidence, loss=float(learner.score(session.fast, chunk)))
         guard = self._advance(session.guard, chunk, before, after, decision)
         event = self._event(session, evidence, verdicts, decision, refusals, guard).model_copy(
             update={
