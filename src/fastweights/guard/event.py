@@ -43,7 +43,7 @@ class Event(BaseModel):
     chunk_preview: str
     decision: Decision
     reasons: list[str]
-    loss: float | None  # under the weights before; of a committed write that takes a step a token, under its steps so far
+    loss: float | None  # under the weights before; of a committed write of a step a token, under its steps so far
     loss_after: float | None  # the same chunk under the weights that were kept
     grad_norm: float | None
     attempted_update_norm: float | None
