@@ -247,6 +247,13 @@ def test_the_clock(talked: Store) -> None:
     assert len(found) == 2
     assert said.count("nothing was learned since the last sleep") == 1
     assert waits == [60, 60, 60]
+    with pytest.raises(KeyboardInterrupt):  # started again: as if it had gone on
+        found.extend(repeat(talked, request, 60, said.append, wait=lambda _: wait_no_more()))
+    assert len(found) == 2
+
+
+def wait_no_more() -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_sleep_that_is_cut_off_leaves_no_candidate(talked: Store, monkeypatch: pytest.MonkeyPatch) -> None:

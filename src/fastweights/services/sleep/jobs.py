@@ -53,7 +53,7 @@ class SleepJobs:
         """Starts a run. :class:`Conflict`: one is going on, or the id is taken; NotFound: there is no such base."""
         models = Models(self.store)
         if request.nano is None:
-            models.resolve(request.base_model_id)
+            request = request.model_copy(update={"base_model_id": models.resolve(request.base_model_id)})
         if request.core_path is not None:
             catalog.check_corpus(request.core_path)
         model_id = request.model_id or new_id("sleep")
