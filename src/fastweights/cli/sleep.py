@@ -60,7 +60,7 @@ def sleep(
     train_steps
         Training steps (200).
     lr
-        Of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2).
+        Of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2; of TTT and TTT-E2E models 0.01).
     max_core_rise
         Bits per byte that core text may lose (0.01).
     seed

@@ -218,6 +218,20 @@ def test_turns_taken_back_are_not_harvested_and_forks_share_theirs(talked: Store
     assert [t.turn for t in asleep(talked, max_memories=1, seq_len=16).sources[0].turns] == [3]
 
 
+def test_a_damaged_session_is_left_out_unless_it_was_asked_for(talked: Store) -> None:
+    chat = ChatService(talked)
+    chat.new(SessionOptions(model="tiny", memory="linear"), "s2")
+    chat.send("s2", FACT, Sampling(max_new_tokens=2))
+    state = chat.sessions.read(chat.sessions.meta("s2").head).state
+    path = chat.sessions.objects.path(state)
+    path.write_bytes(path.read_bytes()[:-8])
+    found = asleep(talked, mode="replay", train_steps=1)
+    assert [source.session_id for source in found.sources] == ["s1"]
+    assert any(note.startswith("session s2 is left out: ") for note in found.notes)
+    with pytest.raises(FastweightsError, match="has SHA-256"):
+        asleep(talked, mode="replay", train_steps=1, sessions=["s1", "s2"])
+
+
 def test_core_text_of_ones_own(talked: Store, tmp_path: Path) -> None:
     path = tmp_path / "core.jsonl"
     path.write_text('{"text": "All work and no play makes a dull day, a duller evening."}\n' * 20)

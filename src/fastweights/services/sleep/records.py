@@ -32,7 +32,10 @@ class SleepRequest(Record):
     )
     train_steps: int = Field(default=200, ge=1, le=100_000)
     lr: float | None = Field(
-        default=None, gt=0, le=1, description="of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2)"
+        default=None,
+        gt=0,
+        le=1,
+        description="of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2; of TTT and TTT-E2E models 0.01)",
     )
     max_core_rise: float = Field(
         default=0.01, gt=0, le=10, description="bits per byte that core text may lose (delta; Nano: share of its MSE)"

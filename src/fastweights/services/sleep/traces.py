@@ -44,7 +44,7 @@ def harvest(
     chat: ChatService, model: OpenModel, max_memories: int, only: Sequence[str] | None
 ) -> tuple[list[Harvest], list[str]]:
     """The latest ``max_memories`` turns that sessions of the model learned from and that no revert took back, each once
-    (forks share theirs); and a note for each session left out."""
+    (forks share theirs); and a note for each session left out, e.g. one whose state cannot be read."""
     sessions, base = chat.sessions, model.loaded.model_id
     metas = [sessions.meta(name) for name in only] if only else [m for m in sessions.list() if m.model == base]
     notes: list[str] = []
@@ -64,10 +64,18 @@ def harvest(
     turns: dict[int, list[Commit]] = {}
     for commit, at in latest:
         turns.setdefault(at, []).append(commit)
+    for at in sorted(turns):
+        try:
+            chat.open_session(metas[at].id)
+        except FastweightsError as error:
+            if only:
+                raise
+            notes.append(f"session {metas[at].id} is left out: {error}")
+            del turns[at]
     if not turns:
         raise FastweightsError(
             f"no session of model {base!r} has learned from a turn: talk to one first (`fastweights chat`), or name "
-            "another --base-model-id"
+            + "; ".join(["another --base-model-id", *notes])
         )
     kind = model.loaded.lm.config.kind if has_own_rule(chat.pool.models, base) else None
     return [Harvest(metas[at], turns[at], kind or str(metas[at].options.get("memory"))) for at in sorted(turns)], notes
