@@ -50,13 +50,27 @@ class _Arena:
 
     def swap(self, rows_N: Tensor, new: _Entries) -> _Entries:
         """Put values and tags in place; those that were there."""
-        values_BN, tags_BN = self.array_BR.index_select(1, rows_N), None
-        self.array_BR.index_copy_(1, rows_N, new.values_BN)
+        values_BN, tags_BN = _columns(self.array_BR, rows_N), None
+        _put(self.array_BR, rows_N, new.values_BN)
         if self.tags_BR is not None:
             assert new.tags_BN is not None
-            tags_BN = self.tags_BR.index_select(1, rows_N)
-            self.tags_BR.index_copy_(1, rows_N, new.tags_BN)
+            tags_BN = _columns(self.tags_BR, rows_N)
+            _put(self.tags_BR, rows_N, new.tags_BN)
         return _Entries(values_BN, tags_BN)
+
+
+def _columns(array_BR: Tensor, rows_N: Tensor) -> Tensor:
+    """A copy ``[B, N]``; NumPy takes half as long as torch's index_select."""
+    array = array_BR.numpy()
+    return torch.from_numpy(array[0].take(rows_N.numpy())[None] if len(array) == 1 else array[:, rows_N.numpy()])
+
+
+def _put(array_BR: Tensor, rows_N: Tensor, values_BN: Tensor) -> None:
+    array = array_BR.numpy()
+    if len(array) == 1:
+        array[0][rows_N.numpy()] = values_BN.numpy()[0]
+    else:
+        array[:, rows_N.numpy()] = values_BN.numpy()
 
 
 class _Entries(NamedTuple):
@@ -100,7 +114,7 @@ class Table:
 
     def _at(self, array_BR: Tensor, rows: Tensor) -> Tensor:
         if self.shape[0] == 1:
-            return array_BR[0].take(rows)
+            return torch.from_numpy(array_BR.numpy()[0].take(rows.numpy()))
         return array_BR.gather(1, rows.flatten(1)).view(rows.shape)
 
     def replaced(self, rows_N: Tensor, values_BN: Tensor, tags_BN: Tensor | None = None) -> Table:
@@ -117,10 +131,10 @@ class Table:
         rows_N = delta.rows_N
         with self._arena.lock:
             self._place()
-            now_BN = self._arena.array_BR.index_select(1, rows_N)
+            now_BN = _columns(self._arena.array_BR, rows_N)
             tags_BN = delta.tags_BN
             if self._arena.tags_BR is not None:
-                old_BN = self._arena.tags_BR.index_select(1, rows_N)
+                old_BN = _columns(self._arena.tags_BR, rows_N)
                 tags_BN = old_BN if tags_BN is None else tags_BN
                 now_BN = torch.where(old_BN == tags_BN, now_BN, 0)
             return self.replaced(rows_N, now_BN + delta.values_BN, tags_BN)

@@ -59,7 +59,7 @@ class Adapter:
 
     def step(self, error_BTV: Tensor, z_BTF: Tensor, rate: float) -> Tensor:
         """The change of the map that moves the target's logit at each position by about ``rate``."""
-        return (-rate / _SIZE) * self.pullback(error_BTV, z_BTF)
+        return self.pullback(error_BTV, z_BTF * (-rate / _SIZE))
 
     def pullback(self, g_BTV: Tensor, z_BTF: Tensor) -> Tensor:
         """Gradient for the map of a loss whose gradient for what is added is ``g``."""

@@ -195,18 +195,19 @@ class OnlineMix:
             d.target_P, d.runs.check_PJ, d.runs.inverse_PJ, tree.node_VD, tree.bit_VD, tree.on_VD, c.prior_count,
             c.horizon, c.rate, value_BU, count_BU, run_BU, tag_BU, gate_BRC.numpy(), square_BRC.numpy(),
         )  # fmt: skip
+        change_BU = value_BU - old_BU
         delta: dict[str, Any] = {
-            LOGIT: RowDelta(rows_U, torch.from_numpy(value_BU - old_BU)),
-            RUN: successors.change(d.runs, runs, (run_BU, tag_BU)),
+            LOGIT: RowDelta(rows_U, torch.from_numpy(change_BU)),
             GATE: gate_BRC - before[GATE],
         }
+        tables = {LOGIT: before[LOGIT].replaced(rows_U, torch.from_numpy(old_BU + change_BU))}
+        delta[RUN], tables[RUN] = successors.written(before[RUN], d.runs, runs, (run_BU, tag_BU))
         if adapted is not None:
             assert d.z_BTF is not None
             delta[MAP] = self.adapter.step(self._errors(d, adapted), d.z_BTF, c.map_rate)
-        table = before[LOGIT].replaced(rows_U, torch.from_numpy(old_BU) + delta[LOGIT].values_BN)
-        weights = {**add({k: w for k, w in before.items() if k != LOGIT}, delta), LOGIT: table}
+        weights = {**add({k: w for k, w in before.items() if k not in tables}, delta), **tables}
         rule = {"count": {LOGIT: counts.replaced(rows_U, torch.from_numpy(count_BU))}, "square": {GATE: square_BRC}}
-        after = FastState({name: weights[name] for name in before}, rule, features["carry"], state.step + 1)
+        after = FastState({k: weights[k] for k in before}, rule, features["carry"], state.step + 1)
         output = InnerOutput(_means(sum_B, d), features["carry"])
         return Proposal(state, delta, after, replace(state, carry=features["carry"]), output, None)
 

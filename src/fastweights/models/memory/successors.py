@@ -74,10 +74,13 @@ def read(value_BU: Array, tag_BU: Array, batch_P: Array, check_PJ: Array, invers
     return token_PJ, strength_PJ
 
 
-def change(at: Places, old: tuple[Array, Array], new: tuple[Array, Array]) -> RowDelta:
-    """Between two sets of entries; of another owner's from 0."""
-    values_BU = np.where(old[1] == new[1], new[0] - old[0], new[0])
-    return RowDelta(torch.from_numpy(at.rows_U), torch.from_numpy(values_BU), torch.from_numpy(new[1]))
+def written(table: Table, at: Places, old: tuple[Array, Array], new: tuple[Array, Array]) -> tuple[RowDelta, Table]:
+    """The change between two sets of entries (of another owner's from 0), and the table with it."""
+    rows_U, tag_BU = torch.from_numpy(at.rows_U), torch.from_numpy(new[1])
+    kept_BU = np.where(old[1] == new[1], old[0], np.float32(0))
+    change_BU = new[0] - kept_BU
+    delta = RowDelta(rows_U, torch.from_numpy(change_BU), tag_BU)
+    return delta, table.replaced(rows_U, torch.from_numpy(kept_BU + change_BU), tag_BU)
 
 
 def gradient(at: Places, batch: int, place_M: Array, share_MC: Array, first: int) -> RowDelta:
