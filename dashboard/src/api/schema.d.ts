@@ -4713,7 +4713,7 @@ export interface components {
             train_steps: number;
             /**
              * Lr
-             * @description of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2)
+             * @description of Muon (replay: 0.0002), or of row-wise Adagrad (delta: 0.2; of TTT and TTT-E2E models 0.01)
              */
             lr?: number | null;
             /**

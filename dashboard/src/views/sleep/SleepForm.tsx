@@ -104,8 +104,8 @@ export function SleepForm({ onStarted }: { onStarted: (row: SleepCandidate) => v
             />
             <div className={form.pair}>
               {input("core_ratio", "Share of core text")}
-              {input("seq_len", "Tokens a sequence")}
-              {input("lr", "Learning rate", mode === "replay" ? "0.0002" : "0.002")}
+              {input("seq_len", "Tokens a sequence", "128, or what there is")}
+              {input("lr", "Learning rate", mode === "replay" ? "0.0002" : "0.2 (TTT: 0.01)")}
             </div>
           </fieldset>
         </Fold>
