@@ -65,7 +65,7 @@ class MixDecoder:
         self._kind = kind(int(self._learner.words.last_V[token]))
         token_11 = np.array([[token]])
         word_113 = self._learner.words.hashes(token_11, past["word_B3"].view(np.uint64))
-        self._hash_1K = self._learner.contexts.hashes(token_11, past["past_BP"], word_113)[0]
+        self._hash_1K = self._learner.decider.contexts.hashes(token_11, past["past_BP"], word_113)[0]
         seen_1S = np.append(past["past_BP"], token_11 + 1, axis=1)
         past["past_BP"] = seen_1S[:, 1:]
         past["word_B3"] = word_113[:, 0].view(np.int64).copy()
@@ -76,7 +76,7 @@ class MixDecoder:
         learner, tree = self._learner, self._learner.tree
         logits_1V = self._frozen.logits(h_D)[None]
         self._last = frozen_N = tree.split(logits_1V[:, tree.leaf_V]).log_odds(tree, self._none_N, self._all_N)
-        short, long = learner.columns
+        short, long = learner.decider.short, learner.decider.long
         K, N = len(short), tree.nodes
         at_NK = at_nodes(self._hash_1K[:, short], self._none_N, self._all_N, learner.config.bits)
         value_1U = self._weights[LOGIT].read(torch.from_numpy(at_NK)).numpy().reshape(1, N * K)

@@ -11,13 +11,11 @@ A chunk's proposal is made of one step a token (:mod:`token_steps`): each is pre
 tables and the mix do not depend on where chunks end; the map takes one step a chunk.
 
 Legend: B sequences, T positions, P counted positions, K short and J long contexts, M decisions, U entries that a chunk
-touches, C inputs of the mix, S sets and R rows of its weights, V
-vocabulary (in the order of the tree's leaves), F features.
+touches, C inputs of the mix, R rows of its weights, V vocabulary (in the order of the tree's leaves), F features.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -33,10 +31,10 @@ from fastweights.core.table import RowDelta, Table
 from fastweights.models.adapted_lm import RecurrentLM
 from fastweights.models.memory import successors
 from fastweights.models.memory.adapter import Adapter
-from fastweights.models.memory.contexts import Contexts, Words, at_nodes, distinct
-from fastweights.models.memory.mixing import FAMILIAR, ROWS, kind, mix, mix_gradient, rows
-from fastweights.models.memory.successors import Places
-from fastweights.models.memory.token_steps import inputs, learn, losses, paths, scattered, slopes
+from fastweights.models.memory.contexts import Words
+from fastweights.models.memory.decisions import Decider, Decisions
+from fastweights.models.memory.mixing import ROWS, mix, mix_gradient
+from fastweights.models.memory.token_steps import inputs, learn, losses, scattered, slopes
 from fastweights.models.memory.token_tree import Split, TokenTree
 
 Array = NDArray[Any]
@@ -66,27 +64,12 @@ class MixConfig:
     map_rate: float = 0.8
 
 
-class Decisions(NamedTuple):
-    """What no fast weight touches of a chunk. ``place_M``: of a decision among the counted positions ``position_P``
-    (of B * T); ``row_MS``: its weights in the mix; ``rows_U`` and ``inverse_MK``: its entries;
-    ``tokens_B`` counts; ``leaf_BTV``: the frozen logits in the order of leaves; ``z_BTF``: the map's features."""
+class _Features(NamedTuple):
+    """What no fast weight touches of a chunk; ``z_BTF`` are the map's, None without one."""
 
-    batch_M: Array
-    place_M: Array
-    position_M: Array
-    node_M: Array
-    depth_M: Array
-    bit_M: Array
-    frozen_M: Array
-    row_MS: Array
-    rows_U: Array
-    inverse_MK: Array
-    runs: Places
-    target_P: Array
-    position_P: Array
-    tokens_B: Array
-    leaf_BTV: Array
+    decisions: Decisions
     z_BTF: Tensor | None
+    carry: dict[str, Any]
 
 
 class _Read(NamedTuple):
@@ -103,11 +86,9 @@ class _Read(NamedTuple):
 class OnlineMix:
     """A :class:`~fastweights.core.learner.Learner`: ``lm`` in eval mode, its tables on the CPU.
 
-    The carry is ``{"lm", "last_B", "past_BP", "word_B3", "fared_B"}``: the model's, the last token (its successor is
-    not known yet), the tokens before it plus one, the words (:class:`~fastweights.models.memory.contexts.Words`), and
-    the frozen model's loss on the last token as a share of log V. A proposal's ``output`` is of reading while learning;
-    it has no ``grads``: most of a write follows closed forms. ``sample``: tokens of a text that
-    ships, for the adapter.
+    The carry is ``{"lm", "last_B", …}``: the model's, the last token (its successor is not known yet), and the
+    :class:`~fastweights.models.memory.decisions.Decider`'s. A proposal's ``output`` is of reading while learning; it
+    has no ``grads``: most of a write follows closed forms. ``sample``: tokens of a text that ships, for the adapter.
     """
 
     lm: RecurrentLM
@@ -118,8 +99,9 @@ class OnlineMix:
     config: MixConfig = MixConfig()
 
     @cached_property
-    def contexts(self) -> Contexts:
-        return Contexts((*self.config.short, *self.config.long))
+    def decider(self) -> Decider:
+        c = self.config
+        return Decider(self.tree, self.words, c.short, c.long, c.bits)
 
     @cached_property
     def adapter(self) -> Adapter:
@@ -129,20 +111,10 @@ class OnlineMix:
     def device(self) -> torch.device:
         return self.lm.head.weight.device
 
-    @cached_property
-    def columns(self) -> tuple[Array, Array]:
-        """Which contexts' hashes are short (words with them) and long."""
-        short, long = len(self.config.short), len(self.config.long)
-        return np.r_[:short, short + long, short + long + 1], np.arange(short, short + long)
-
     @property
     def size(self) -> int:
         """Inputs of the mix."""
         return 3 + len(self.config.short) + len(self.config.long) + bool(self.config.map_rate)
-
-    @cached_property
-    def _kind_V(self) -> Array:
-        return np.array([kind(last) for last in self.words.last_V])
 
     # ------------------------------------------------------------ the learner
 
@@ -160,9 +132,7 @@ class OnlineMix:
         carry = {
             "lm": self.lm.init_carry(batch),
             "last_B": torch.full((batch,), self.bos, device=self.device),
-            "past_BP": torch.zeros(batch, self.contexts.past, dtype=torch.int64),
-            "word_B3": torch.zeros(batch, 3, dtype=torch.int64),
-            "fared_B": torch.full((batch,), FAMILIAR),
+            **self.decider.init_carry(batch),
         }
         return FastState(weights, rule, carry)
 
@@ -172,16 +142,17 @@ class OnlineMix:
         with torch.no_grad():
             h_BTD, after = self.lm.hidden(chunk.tokens_BT.to(self.device), carry["lm"])
             logits_BTV = self.lm.logits(h_BTD).float().cpu().numpy()
-        decisions, context = self._decisions(chunk, h_BTD.float().cpu(), logits_BTV, carry)
+        decisions, context = self.decider.decide(chunk, logits_BTV, carry)
+        z_BTF = self.adapter.features(h_BTD.float().cpu()) if self.config.map_rate else None
         last_B = chunk.targets_BT[:, -1].clone(memory_format=torch.contiguous_format).to(self.device)
-        features = {"decisions": decisions, "carry": {"lm": after, "last_B": last_B, **context}}
+        features = _Features(decisions, z_BTF, {"lm": after, "last_B": last_B, **context})
         return chunk._replace(inputs={**chunk.inputs, FEATURES: features})
 
     def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
         if create_graph:
             raise ValueError("the online mix learns in closed form, without a graph: leave create_graph out")
-        features = self.prepare(chunk, state.carry).inputs[FEATURES]
-        d: Decisions = features["decisions"]
+        features = self._features(chunk, state.carry)
+        d = features.decisions
         before, c, tree = state.weights, self.config, self.tree
         rows_U, counts = torch.from_numpy(d.rows_U), state.rule["count"][LOGIT]
         of_all = rows_U.expand(len(d.tokens_B), -1)
@@ -189,7 +160,7 @@ class OnlineMix:
         runs = successors.entries(before[RUN], d.runs)
         value_BU, (run_BU, tag_BU) = old_BU.copy(), (part.copy() for part in runs)
         gate_BRC, square_BRC = before[GATE].clone(), state.rule["square"][GATE].clone()
-        adapted, added_M = self._adapted(before, d)
+        adapted, added_M = self._adapted(before, features)
         sum_B = learn(
             d.frozen_M, added_M, d.bit_M, d.place_M, d.node_M, d.depth_M, d.inverse_MK, d.row_MS, d.runs.batch_P,
             d.target_P, d.runs.check_PJ, d.runs.inverse_PJ, tree.node_VD, tree.bit_VD, tree.on_VD, c.prior_count,
@@ -203,69 +174,40 @@ class OnlineMix:
         tables = {LOGIT: before[LOGIT].replaced(rows_U, torch.from_numpy(old_BU + change_BU))}
         delta[RUN], tables[RUN] = successors.written(before[RUN], d.runs, runs, (run_BU, tag_BU))
         if adapted is not None:
-            assert d.z_BTF is not None
-            delta[MAP] = self.adapter.step(self._errors(d, adapted), d.z_BTF, c.map_rate)
+            assert features.z_BTF is not None
+            delta[MAP] = self.adapter.step(self._errors(d, adapted), features.z_BTF, c.map_rate)
         weights = {**add({k: w for k, w in before.items() if k not in tables}, delta), **tables}
         rule = {"count": {LOGIT: counts.replaced(rows_U, torch.from_numpy(count_BU))}, "square": {GATE: square_BRC}}
-        after = FastState({k: weights[k] for k in before}, rule, features["carry"], state.step + 1)
-        output = InnerOutput(_means(sum_B, d), features["carry"])
-        return Proposal(state, delta, after, replace(state, carry=features["carry"]), output, None)
+        after = FastState({k: weights[k] for k in before}, rule, features.carry, state.step + 1)
+        output = InnerOutput(_means(sum_B, d), features.carry)
+        return Proposal(state, delta, after, replace(state, carry=features.carry), output, None)
 
     def score(self, state: FastState, chunk: Chunk) -> Tensor:
-        d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
-        return _loss_B(d, self._read(state.weights, d))
+        features = self._features(chunk, state.carry)
+        return _loss_B(features.decisions, self._read(state.weights, features))
 
     def score_and_grad(self, state: FastState, chunk: Chunk) -> tuple[Tensor, Weights]:
-        d: Decisions = self.prepare(chunk, state.carry).inputs[FEATURES]["decisions"]
-        read = self._read(state.weights, d)
-        return _loss_B(d, read), self._grads(d, read)
+        features = self._features(chunk, state.carry)
+        read = self._read(state.weights, features)
+        return _loss_B(features.decisions, read), self._grads(features, read)
 
     # ------------------------------------------------------------ parts
 
-    def _decisions(self, chunk: Chunk, h_BTD: Tensor, logits_BTV: Array, carry: Any) -> tuple[Decisions, Any]:
-        """And the carry's part that is not the model's."""
-        tokens_BT, targets_BT = chunk.tokens_BT.cpu().numpy(), chunk.targets_BT.cpu().numpy()
-        mask_BT, past_BP, B, T = chunk.mask_BT.cpu().numpy(), carry["past_BP"].numpy(), *targets_BT.shape
-        position_P = mask_BT.ravel().nonzero()[0]
-        target_P = targets_BT.ravel()[position_P]
-        place_M, depth_M, node_M, bit_M = paths(target_P, self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD)
-        position_M = position_P[place_M]
-        batch_M = position_M // T
-        word_BT3 = self.words.hashes(tokens_BT, carry["word_B3"].numpy().view(np.uint64))
-        hash_PK = self.contexts.hashes(tokens_BT, past_BP, word_BT3).reshape(B * T, -1)[position_P]
-        short, long = self.columns
-        rows_U, inverse_MK = distinct(at_nodes(hash_PK[:, short], place_M, node_M, self.config.bits))
-        leaf_BTV = logits_BTV[:, :, self.tree.leaf_V]
-        frozen_M = self.tree.split(leaf_BTV.reshape(B * T, -1)).log_odds(self.tree, position_M, node_M)
-        loss_BT = losses(frozen_M, bit_M, position_M, B * T).reshape(B, T) / math.log(self.tree.nodes + 1)
-        fared_BS = np.column_stack([carry["fared_B"].numpy(), np.where(mask_BT, loss_BT, FAMILIAR)])
-        row_MS = rows(
-            frozen_M, depth_M, place_M, fared_BS[:, :-1].ravel()[position_P],
-            self._kind_V[tokens_BT].ravel()[position_P], word_BT3[:, :, 2].ravel()[position_P].astype(np.int64),
-        )  # fmt: skip
-        runs = successors.places(hash_PK[:, long], position_P // T, self.config.bits - 1)
-        seen_BS = np.concatenate([past_BP, tokens_BT + 1], axis=1)
-        context = {
-            "past_BP": torch.from_numpy(seen_BS[:, seen_BS.shape[1] - self.contexts.past :].copy()),
-            "word_B3": torch.from_numpy(word_BT3[:, -1].view(np.int64).copy()),
-            "fared_B": torch.from_numpy(fared_BS[:, -1].astype(np.float32)),
-        }
-        tokens_B = mask_BT.sum(1)
-        return Decisions(
-            batch_M, place_M, position_M, node_M, depth_M, bit_M, frozen_M, row_MS, rows_U, inverse_MK, runs, target_P,
-            position_P, tokens_B, leaf_BTV, self.adapter.features(h_BTD) if self.config.map_rate else None,
-        ), context  # fmt: skip
+    def _features(self, chunk: Chunk, carry: Any) -> _Features:
+        return self.prepare(chunk, carry).inputs[FEATURES]
 
-    def _adapted(self, weights: Weights, d: Decisions) -> tuple[Split | None, Array]:
+    def _adapted(self, weights: Weights, features: _Features) -> tuple[Split | None, Array]:
         """The distribution with the map, and what it adds to each decision's log odds; without one, neither."""
-        if d.z_BTF is None:
+        d = features.decisions
+        if features.z_BTF is None:
             return None, np.zeros(0, np.float32)
         with torch.no_grad():
-            leaf_BTV = d.leaf_BTV + self.adapter.added(_own(weights[MAP]), d.z_BTF).numpy()
+            leaf_BTV = d.leaf_BTV + self.adapter.added(_own(weights[MAP]), features.z_BTF).numpy()
         adapted = self.tree.split(leaf_BTV.reshape(-1, leaf_BTV.shape[2]))
         return adapted, adapted.log_odds(self.tree, d.position_M, d.node_M) - d.frozen_M
 
-    def _read(self, weights: Weights, d: Decisions) -> _Read:
+    def _read(self, weights: Weights, features: _Features) -> _Read:
+        d = features.decisions
         table: Table = weights[LOGIT]
         value_BU = table.read(torch.from_numpy(d.rows_U).expand(table.shape[0], -1)).numpy()
         at, entries = d.runs, successors.entries(weights[RUN], d.runs)
@@ -274,14 +216,15 @@ class OnlineMix:
             *successors.read(*entries, at.batch_P, at.check_PJ, at.inverse_PJ), d.place_M, d.node_M, d.depth_M,
             self.tree.node_VD, self.tree.bit_VD, self.tree.on_VD,
         )  # fmt: skip
-        adapted, added_M = self._adapted(weights, d)
+        adapted, added_M = self._adapted(weights, features)
         if adapted is not None:
             input_MC[:, -1] = added_M
         odds_M, slope_MC = mix(input_MC, _own(weights[GATE]).numpy(), d.batch_M, d.row_MS)
         return _Read(input_MC, side_MJ, adapted, odds_M, slope_MC)
 
-    def _grads(self, d: Decisions, read: _Read) -> Weights:
+    def _grads(self, features: _Features, read: _Read) -> Weights:
         """Of the mean loss a token."""
+        d = features.decisions
         share_M = slopes(read.odds_M, d.bit_M) / np.maximum(d.tokens_B, 1)[d.batch_M]
         share_MC = share_M[:, None] * read.slope_MC
         B, U, K = len(d.tokens_B), len(d.rows_U), d.inverse_MK.shape[1]
@@ -293,9 +236,9 @@ class OnlineMix:
             GATE: torch.from_numpy(mix_gradient(share_M, read.input_MC, d.batch_M, d.row_MS, B)),
         }
         if read.adapted is not None:
-            assert d.z_BTF is not None
+            assert features.z_BTF is not None
             g_TV = read.adapted.pullback(self.tree, d.position_M, d.node_M, share_MC[:, -1].copy())
-            grads[MAP] = self.adapter.pullback(torch.from_numpy(g_TV.reshape(d.leaf_BTV.shape)), d.z_BTF)
+            grads[MAP] = self.adapter.pullback(torch.from_numpy(g_TV.reshape(d.leaf_BTV.shape)), features.z_BTF)
         return grads
 
     def _errors(self, d: Decisions, adapted: Split) -> Tensor:
