@@ -32,3 +32,6 @@ export function isTyping(target: Element | null): boolean {
   if (target.tagName === "TEXTAREA" || target.tagName === "SELECT") return true;
   return target.tagName === "INPUT" && !["checkbox", "radio", "button", "range"].includes(target.type ?? "text");
 }
+
+/** The attribute of the field that `/` focuses. */
+export const FOCUS_TARGET = { "data-focus-target": true };

@@ -6,9 +6,6 @@ import { isTyping, shortcut } from "../lib/keys";
 import { pages } from "../pages";
 import classes from "./Shortcuts.module.css";
 
-/** The attribute of the field that `/` focuses. */
-export const FOCUS_TARGET = { "data-focus-target": true };
-
 export function useShortcuts() {
   const [opened, { open, close }] = useDisclosure(false);
   const [, navigate] = useLocation();

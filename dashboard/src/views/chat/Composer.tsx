@@ -7,7 +7,7 @@ import { describeSampling, readSampling, type SamplingChoice, seedFrom } from ".
 import { field } from "../../lib/schema";
 import { Send, Sliders, Stop } from "../../ui/icons";
 import { SchemaField } from "../../ui/SchemaField";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import classes from "./Composer.module.css";
 import { type Failure, type Live, send, stop } from "./live";
 

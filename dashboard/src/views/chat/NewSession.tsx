@@ -17,7 +17,7 @@ import { Menu } from "../../ui/icons";
 import { PolicySelect } from "../../ui/PolicySelect";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import classes from "./NewSession.module.css";
 
 /** Which model, and how it learns. Every default is the server's own. */

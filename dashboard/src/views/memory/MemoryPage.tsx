@@ -8,7 +8,7 @@ import { Empty } from "../../ui/Empty";
 import { Talk } from "../../ui/icons";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import { useTitle } from "../../ui/useTitle";
 import classes from "./Memory.module.css";
 import { MeterSection } from "./MeterSection";

@@ -12,7 +12,7 @@ import { Plus } from "../../ui/icons";
 import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import { useTitle } from "../../ui/useTitle";
 import { Follow } from "../train/Follow";
 import { RunStrip } from "../train/RunStrip";

@@ -11,7 +11,7 @@ import { Plus } from "../../ui/icons";
 import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import { useCurrentInView } from "../../ui/useCurrentInView";
 import { useTitle } from "../../ui/useTitle";
 import { CommitRail } from "./CommitRail";

@@ -13,7 +13,7 @@ import form from "../../ui/Page.module.css";
 import { PolicySelect } from "../../ui/PolicySelect";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 
 const TOY = "toy";
 

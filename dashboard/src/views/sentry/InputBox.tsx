@@ -5,7 +5,7 @@ import { fileProblem, readText } from "../../lib/monitor";
 import { ApiProblem } from "../../lib/problem";
 import { File as FileIcon } from "../../ui/icons";
 import { Problem } from "../../ui/Problem";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import { type Example, examples } from "./examples";
 import classes from "./RunForm.module.css";
 

@@ -9,7 +9,7 @@ import { Empty } from "../../ui/Empty";
 import { Line } from "../../ui/Line";
 import page from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 import { useTitle } from "../../ui/useTitle";
 import { Compare } from "./Compare";
 import { Curves, type ShownSession } from "./Curves";

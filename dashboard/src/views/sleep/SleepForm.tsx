@@ -13,7 +13,7 @@ import { Line } from "../../ui/Line";
 import form from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
 import { SchemaField, type Values } from "../../ui/SchemaField";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 
 const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 const TEXT = "text";

@@ -9,7 +9,7 @@ import { bytes } from "../../lib/format";
 import { field } from "../../lib/schema";
 import classes from "../../ui/Page.module.css";
 import { Problem } from "../../ui/Problem";
-import { FOCUS_TARGET } from "../../ui/Shortcuts";
+import { FOCUS_TARGET } from "../../lib/keys";
 
 /** Starts a run. What is left empty is the preset's or the server's choice, and the placeholder says which. */
 export function TrainForm({ onStarted }: { onStarted: (job: TrainJob) => void }) {
