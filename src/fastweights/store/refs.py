@@ -2,14 +2,11 @@
 
 import itertools
 import re
-from typing import TYPE_CHECKING
 
 from fastweights.errors import Corrupt, FastweightsError, NotFound
 from fastweights.store.commits import Commit, Commits
+from fastweights.store.meta import Meta
 from fastweights.store.objects import SHA
-
-if TYPE_CHECKING:
-    from fastweights.store.sessions import Meta
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHORT = 8
@@ -30,12 +27,12 @@ def check_tag(name: object) -> str:
     return name
 
 
-def tips(meta: "Meta") -> list[str]:
+def tips(meta: Meta) -> list[str]:
     """Where the walks over everything that the session remembers begin: its head, heads it left, tags."""
     return [*dict.fromkeys([meta.head, *meta.left, *meta.tags.values()])]
 
 
-def resolve(commits: Commits, meta: "Meta", ref: str) -> Commit:
+def resolve(commits: Commits, meta: Meta, ref: str) -> Commit:
     """The commit of the session that ``ref`` names.
 
     ``head``, ``init``, a tag, a full id, or at least four first digits of one, and ``~N`` behind it for the N-th parent
@@ -52,7 +49,7 @@ def resolve(commits: Commits, meta: "Meta", ref: str) -> Commit:
     return at
 
 
-def _named(commits: Commits, meta: "Meta", name: str, ref: str) -> Commit:
+def _named(commits: Commits, meta: Meta, name: str, ref: str) -> Commit:
     if name in meta.tags:
         return commits.read(meta.tags[name])
     if name in ("head", "HEAD"):
@@ -72,7 +69,7 @@ def _named(commits: Commits, meta: "Meta", name: str, ref: str) -> Commit:
     return found[0]
 
 
-def _of_the_tree(commits: Commits, meta: "Meta", commit_id: str) -> Commit:
+def _of_the_tree(commits: Commits, meta: Meta, commit_id: str) -> Commit:
     """The commit, if the session's initial commit is among its ancestors: forks of one tree share their past."""
     try:
         chain = [*commits.history(commit_id)]
@@ -83,7 +80,7 @@ def _of_the_tree(commits: Commits, meta: "Meta", commit_id: str) -> Commit:
     return chain[0]
 
 
-def _none(meta: "Meta", ref: str) -> NotFound:
+def _none(meta: Meta, ref: str) -> NotFound:
     return NotFound(
         f"{ref[:80]!r} is no commit of session {meta.id!r}: `log --all` lists them (head, head~1, init, a tag, "
         f"or at least {_LEAST} digits of an id)"
