@@ -48,10 +48,12 @@ class Locks:
                 _write_holder(path, doing)
             yield
         finally:
-            if not again:
-                with suppress(OSError):
-                    os.truncate(path, 0)
-            lock.release()
+            try:
+                if not again:
+                    with suppress(OSError):
+                        os.truncate(path, 0)
+            finally:
+                lock.release()
 
 
 def _write_holder(path: Path, doing: str) -> None:
