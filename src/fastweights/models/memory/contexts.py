@@ -32,7 +32,8 @@ def _multipliers(count: int) -> Array:
 class Words:
     """The word that is being written and the one before it, in any case of letters, by the bytes of each token.
 
-    A word is letters, digits, underscores and bytes beyond ASCII; its hash is a polynomial modulo 2 ** 64.
+    A word is letters, digits, underscores and bytes beyond ASCII; its hash is a polynomial of its bytes modulo 2 ** 64,
+    however tokens cut it.
     ``last_V``: each token's last byte, 0 of an empty one.
     """
 
@@ -41,13 +42,15 @@ class Words:
         self._begins_V = np.array([end > 0 for end in ends])
         self._inside_V = np.array([end < len(piece) for end, piece in zip(ends, pieces, strict=True)])
         self._bytes_V = np.array([len(p) - end for end, p in zip(ends, pieces, strict=True)])
+        self._power_V = np.array([pow(int(_WORD), int(n), 2**64) for n in self._bytes_V], np.uint64)
         self.last_V = np.array([piece[-1] if piece else 0 for piece in pieces])
         self._code_V = np.array([_polynomial(p[end:].lower()) for end, p in zip(ends, pieces, strict=True)], np.uint64)
 
     def hashes(self, token_BT: Array, before_B3: Array) -> Array:
         """uint64 ``[B, T, 3]``: this word's hash, the last one's, and how many bytes this one has so far; ``before_B3``
         are those of the token before."""
-        return _words(token_BT, before_B3, self._begins_V, self._inside_V, self._code_V, self._bytes_V)
+        of_token = self._begins_V, self._inside_V, self._code_V, self._power_V, self._bytes_V
+        return _words(token_BT, before_B3, *of_token)
 
 
 _WORD_BYTES = bytes(b for b in range(256) if b >= 128 or chr(b).isalnum() or b == ord("_"))
@@ -56,12 +59,14 @@ _WORD_BYTES = bytes(b for b in range(256) if b >= 128 or chr(b).isalnum() or b =
 def _polynomial(piece: bytes) -> int:
     value = 0
     for byte in piece:
-        value = (value * 257 + byte + 1) % 2**64
+        value = (value * int(_WORD) + byte + 1) % 2**64
     return value
 
 
 @compiled
-def _words(token_BT: Array, before_B3: Array, begins_V: Array, inside_V: Array, code_V: Array, bytes_V: Array) -> Array:
+def _words(
+    token_BT: Array, before_B3: Array, begins_V: Array, inside_V: Array, code_V: Array, power_V: Array, bytes_V: Array
+) -> Array:
     B, T = token_BT.shape
     found = np.empty((B, T, 3), np.uint64)
     for b in range(B):
@@ -73,7 +78,7 @@ def _words(token_BT: Array, before_B3: Array, begins_V: Array, inside_V: Array, 
                     last = now
                 now, length = np.uint64(0), np.uint64(0)
             if inside_V[token]:
-                now = now * _WORD + code_V[token]
+                now = now * power_V[token] + code_V[token]
                 length += np.uint64(bytes_V[token])
             found[b, t, 0], found[b, t, 1], found[b, t, 2] = now, last, length
     return found
