@@ -198,7 +198,7 @@ def test_decoding_agrees_with_reading(lm: TinyLM, name: str) -> None:
     chunk = next(next_token_chunks(ids[0], ids[1:], 64))
     assert np.mean(nats) == pytest.approx(float(it.score(state, chunk)), rel=1e-4, abs=1e-4)
     if isinstance(decoder, MixDecoder):
-        read_on = it.prepare(chunk, state.carry).inputs["features"].carry
+        read_on = it.prepare(chunk, state.carry).inputs["features"]["carry"]
         assert torch.equal(torch.from_numpy(decoder.past["past_BP"]), read_on["past_BP"])
 
 

@@ -145,7 +145,8 @@ class OnlineMix:
         decisions, context = self.decider.decide(chunk, logits_BTV, carry)
         z_BTF = self.adapter.features(h_BTD.float().cpu()) if self.config.map_rate else None
         last_B = chunk.targets_BT[:, -1].clone(memory_format=torch.contiguous_format).to(self.device)
-        features = _Features(decisions, z_BTF, {"lm": after, "last_B": last_B, **context})
+        after_all = {"lm": after, "last_B": last_B, **context}
+        features = {"mix": _Features(decisions, z_BTF, after_all), "carry": after_all}
         return chunk._replace(inputs={**chunk.inputs, FEATURES: features})
 
     def propose(self, state: FastState, chunk: Chunk, *, create_graph: bool = False) -> Proposal:
@@ -194,7 +195,7 @@ class OnlineMix:
     # ------------------------------------------------------------ parts
 
     def _features(self, chunk: Chunk, carry: Any) -> _Features:
-        return self.prepare(chunk, carry).inputs[FEATURES]
+        return self.prepare(chunk, carry).inputs[FEATURES]["mix"]
 
     def _adapted(self, weights: Weights, features: _Features) -> tuple[Split | None, Array]:
         """The distribution with the map, and what it adds to each decision's log odds; without one, neither."""
